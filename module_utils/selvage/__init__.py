@@ -1,0 +1,1 @@
+"""The reconciler and the registrar: plain Python, the standard library and kazoo."""
