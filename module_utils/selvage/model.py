@@ -1,0 +1,75 @@
+"""The values that the parts exchange: what is registered, what is wanted, what HAProxy runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One valid instance, read from one znode. `address` is a canonical IP address."""
+
+    child: str
+    address: str
+    port: int
+    weight: int | None = None
+    backup: bool = False
+    max_connections: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One znode that gets no traffic, and why. `child` is printable and bounded."""
+
+    child: str
+    reason: str
+
+
+@dataclass(frozen=True, order=True)
+class Server:
+    """One server of a backend, as it shall be. The name is made of service, address and port."""
+
+    name: str
+    address: str
+    port: int
+    weight: int = 1
+    backup: bool = False
+    max_connections: int | None = None
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """One server as HAProxy runs it (`show servers state`, `show stat`).
+
+    `weight` is the configured weight, not the effective one. `changed_s` is the time since the
+    last change of its state, in seconds.
+    """
+
+    name: str
+    address: str
+    port: int
+    weight: int
+    backup: bool
+    max_connections: int | None
+    up: bool
+    checked: bool
+    maintenance: bool
+    draining: bool
+    sessions: int
+    changed_s: int
+
+
+@dataclass(frozen=True)
+class LiveService:
+    """One proxy of the services file as HAProxy runs it.
+
+    `fingerprint` identifies the options that it was loaded with; None when it says nothing.
+    """
+
+    name: str
+    fingerprint: str | None
+    servers: tuple[LiveServer, ...]
