@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from .catalogue import Service
+
 _HEAD_BYTES: Final = 4096
 _OUTPUT_BYTES: Final = 4096
 _DETAIL_CHARACTERS: Final = 200
@@ -113,6 +115,16 @@ def execute(command: Sequence[str], timeout_s: float) -> CheckResult:
         return CheckResult(False, f"no result within {timeout_s:g} s")
     code = process.returncode
     return CheckResult(code == 0, _one_line(f"exit {code}", output))
+
+
+def probe(service: Service, address: str, port: int) -> CheckResult:
+    """Run a catalogue service's own check once, as HAProxy would."""
+    timeout_s = service.check.timeout_ms / 1000
+    if service.check.type == "http":
+        return http(address, port, service.check.path, timeout_s)
+    return {"tcp": tcp, "redis": redis, "mysql": mysql}[service.check.type](
+        address, port, timeout_s
+    )
 
 
 def _output_until_exit(pid: int, pipe: int, deadline: float) -> bytes | None:

@@ -57,7 +57,8 @@ class Fields:
         return Invalid(f"{self.at(name)}: {problem}")
 
     def has(self, name: str) -> bool:
-        """Whether the field is present and not null."""
+        """Whether the field is present and not null; the field counts as known."""
+        self._known.append(name)
         return self._value.get(name) is not None
 
     def _take(self, name: str, default: object) -> object:

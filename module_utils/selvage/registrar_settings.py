@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from dataclasses import dataclass
@@ -11,9 +10,13 @@ from typing import Final
 
 from .announcement import Announcement
 from .fields import Fields, Invalid, unique
-from .registry import RegistrySettings
+from .model import WEIGHT_MAX
+from .registration import parse_address
+from .registry import RegistrySettings, parse_settings
 
 DEFAULT_PATH: Final = Path("/etc/selvage/registrar.json")
+_SERVICE: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
+_LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def load(path: Path) -> RegistrarSettings:
 def parse(document: object) -> RegistrarSettings:
     """Validate the parsed file (docs/interfaces.md). Raises Invalid."""
     fields = Fields(document, "")
-    registry = RegistrySettings.parse(fields.table("registry"))
+    registry = parse_settings(fields.table("registry"))
     node = fields.text("node", r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", "a host name")
     address = _address(fields)
     instances = tuple(_instance(item, node, address) for item in fields.tables("instances"))
@@ -86,19 +89,19 @@ def parse(document: object) -> RegistrarSettings:
 
 
 def _address(fields: Fields) -> str:
-    text = fields.text("address", r"[0-9a-fA-F.:]{2,39}", "an IP address")
+    # What readers refuse must not be announced.
+    text = fields.text("address", r"[0-9A-Fa-f.:]{2,45}", "an IP address")
     try:
-        address = ipaddress.ip_address(text)
+        return parse_address(text)
     except ValueError:
-        raise fields.fail("address", f"expected an IP address, got {text}") from None
-    if address.is_unspecified or address.is_multicast:
-        raise fields.fail("address", f"expected an address that clients can reach, got {text}")
-    return str(address)
+        raise fields.fail(
+            "address", f"expected an IP address that clients can reach, got {text}"
+        ) from None
 
 
 def _instance(fields: Fields, node: str, address: str) -> Instance:
     announcement = Announcement(
-        service=fields.text("service", SERVICE_NAME, "a service name such as inventory"),
+        service=fields.text("service", _SERVICE, "a service name such as inventory"),
         node=node,
         address=address,
         port=fields.integer("port", 1, 65535),
@@ -110,3 +113,36 @@ def _instance(fields: Fields, node: str, address: str) -> Instance:
     )
     fields.done()
     return instance
+
+
+def _labels(fields: Fields) -> dict[str, str]:
+    place = fields.at("labels")
+    labels = {}
+    for key, value in fields.mapping("labels").items():
+        for text in (key, value):
+            if not isinstance(text, str) or re.fullmatch(_LABEL, text) is None:
+                raise Invalid(
+                    f"{place}: expected keys and values such as zone or eu-1, got {text!r:.80}"
+                )
+        labels[key] = str(value)
+    return labels
+
+
+def _check(fields: Fields) -> CheckSettings:
+    check = CheckSettings(
+        type=fields.choice("type", ("http", "tcp", "exec"), "http"),
+        path=fields.text("path", r"/[!-~]{0,255}", "a path such as /health", "/health"),
+        command=tuple(fields.texts("command", r"[^\0]{1,4096}", "a word of the command")),
+        interval_s=fields.duration("interval", "100ms", "10m", "1s") / 1000,
+        timeout_s=fields.duration("timeout", "10ms", "1m", "1s") / 1000,
+        rise=fields.integer("rise", 1, 100, 1),
+        fall=fields.integer("fall", 1, 100, 2),
+    )
+    fields.done()
+    if check.type == "exec" and not check.command[:1]:
+        raise fields.fail("command", "is required with type exec")
+    if check.type == "exec" and not check.command[0].startswith("/"):
+        raise fields.fail("command[0]", f"expected an absolute path, got {check.command[0]!r:.80}")
+    if check.type != "exec" and check.command:
+        raise fields.fail("command", f"belongs to type exec, not {check.type}")
+    return check

@@ -1,0 +1,87 @@
+# Selvage: a bare `make` prints the targets. Each sets up what it needs, says so, and does it once.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+# Which lab (docs/lab.md).
+export LAB_NAME ?= default
+export LAB_PREFIX ?= 198.18.0
+export LAB_RELEASE ?= trixie
+export LAB_MIRROR ?=
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+LAB_HOME := /var/lib/selvage-lab/$(LAB_NAME)
+VENV := .venv
+VENV_READY := $(VENV)/.ready
+BIN := $(CURDIR)/$(VENV)/bin
+# Root needs no sudo; others are asked for their password once, unless sudo knows them.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
+PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
+
+.PHONY: help lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+lab: lab-hosts ## build the lab on this computer and provision it with playbooks/site.yml (minutes)
+	$(PLAYBOOK) playbooks/site.yml
+	@$(MAKE) --no-print-directory lab-status
+
+lab-check:
+	@python3 -B roles/lab_host/files/lab check $(LAB_HOME) $(LAB_PREFIX) $(LAB_RELEASE)
+
+lab-hosts: lab-check $(VENV_READY)
+	$(PLAYBOOK) playbooks/lab/up.yml
+
+lab-status: $(VENV_READY) ## show the lab's hosts, the services and their instances
+	@python3 -B roles/lab_host/files/lab status $(LAB_HOME)
+	@$(PLAYBOOK) playbooks/lab/status.yml
+
+lab-down: $(VENV_READY) ## remove the lab: hosts, network, files
+	$(PLAYBOOK) playbooks/lab/down.yml
+
+ssh: ## open a shell on a lab host: make ssh HOST=app1
+	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
+	@ssh -i $(LAB_HOME)/ssh/id_ed25519 -o UserKnownHostsFile=$(LAB_HOME)/ssh/known_hosts \
+	  -o HostKeyAlias=$(HOST) root@$$(awk -v host="$(HOST)" -F '[, ]' '$$1 == host { print $$2 }' \
+	  $(LAB_HOME)/ssh/known_hosts)
+
+test: lint unit integration molecule ## everything that CI runs (under 20 minutes)
+
+lint: $(VENV_READY) ## ruff, mypy, yamllint, ansible-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	cd roles/lab_host/files/lab && $(BIN)/mypy --strict *.py
+	$(BIN)/yamllint --strict .
+	PATH="$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+unit: $(VENV_READY) ## the pure parts, with property tests (seconds)
+	$(BIN)/pytest tests/unit
+
+integration: $(VENV_READY) build/.packages ## the reconciler and the registrar against a real ZooKeeper and HAProxy on loopback (minutes)
+	$(BIN)/pytest tests/integration
+
+molecule: $(VENV_READY) ## the whole fabric on lab hosts of its own: check, converge, idempotence, verify (minutes)
+	PATH="$(BIN):$$PATH" $(BIN)/molecule test --all
+
+clean: ## remove what make left in this checkout (the lab is lab-down's)
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible
+
+$(VENV_READY): requirements.txt
+	@echo "Setting up Python's packages in $(VENV) (about a minute, once)"
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: Python 3.11 or newer is needed, this is $$(python3 --version)" >&2; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null \
+	  || { echo "Installing Debian's python3-venv"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -qq --yes python3-venv; }
+	@python3 -m venv $(VENV)
+	@$(BIN)/pip install --quiet --requirement requirements.txt
+	@touch $@
+
+build/.packages:
+	@echo "Installing Debian's ZooKeeper and HAProxy for the integration tests (about a minute, once)"
+	@$(SUDO) apt-get update -qq
+	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+	  default-jre-headless haproxy zookeeper
+	@mkdir -p build && touch $@

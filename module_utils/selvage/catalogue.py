@@ -1,0 +1,172 @@
+"""The service definitions (`fabric_services`), validated: the only source of HAProxy's options.
+
+The table of fields with their meaning and defaults stands in docs/interfaces.md. Every text that
+ends in HAProxy's configuration has a grammar without its special characters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from .fields import Fields, unique
+
+_NAME: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
+_URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
+_USER: Final = r"[A-Za-z0-9._-]{1,32}"
+MAX_CONNECTIONS: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """HAProxy's health check of each server. `path` is empty and `user` None where unused."""
+
+    type: str = "http"
+    path: str = "/health"
+    interval_ms: int = 2_000
+    timeout_ms: int = 1_000
+    rise: int = 2
+    fall: int = 3
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """HAProxy's timeouts; None leaves them to its defaults section."""
+
+    connect_ms: int | None = None
+    client_ms: int | None = None
+    server_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """What real traffic says about a server: `error_limit` errors in a row do `on_error`."""
+
+    observe: str
+    error_limit: int = 10
+    on_error: str = "mark-down"
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What the registry must not do to a service by itself."""
+
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """One entry of the catalogue."""
+
+    name: str
+    port: int
+    mode: str = "http"
+    balance: str = "roundrobin"
+    check: Check = field(default_factory=Check)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    breaker: Breaker | None = None
+    instance_port: int | None = None
+    max_connections: int | None = None
+    drain_ms: int = 30_000
+    guards: Guards = field(default_factory=Guards)
+
+
+def parse_services(raw: object, where: str = "services") -> tuple[Service, ...]:
+    """The catalogue, sorted by name; null means empty. Raises `fields.Invalid`.
+
+    `where` is the place of the list in the input, used in messages.
+    """
+    services = sorted(
+        (_service(entry) for entry in Fields({where: raw}, "").tables(where)),
+        key=lambda service: service.name,
+    )
+    unique((service.name for service in services), where, "name")
+    unique((str(service.port) for service in services), where, "port")
+    return tuple(services)
+
+
+def _service(entry: Fields) -> Service:
+    mode = entry.choice("mode", ("http", "tcp"), "http")
+    service = Service(
+        name=entry.text("name", _NAME, "lower-case letters, digits, - and _, at most 63"),
+        port=entry.integer("port", 1, 65_535),
+        mode=mode,
+        balance=entry.choice(
+            "balance", ("roundrobin", "leastconn", "first", "random", "source"), "roundrobin"
+        ),
+        check=_check(entry.table("check"), mode),
+        timeouts=_timeouts(entry.table("timeouts")),
+        breaker=_breaker(entry.table("breaker"), mode),
+        instance_port=_optional_integer(entry, "instance_port", 65_535),
+        max_connections=_optional_integer(entry, "max_connections", MAX_CONNECTIONS),
+        drain_ms=entry.duration("drain", "0s", "1h", "30s"),
+        guards=_guards(entry.table("guards")),
+    )
+    entry.done()
+    return service
+
+
+def _check(fields: Fields, mode: str) -> Check:
+    kind = fields.choice(
+        "type", ("http", "tcp", "mysql", "redis"), "http" if mode == "http" else "tcp"
+    )
+    if mode == "http" and kind not in ("http", "tcp"):
+        raise fields.fail("type", f"{kind} needs mode tcp")
+    for name, needed in (("path", "http"), ("user", "mysql")):
+        if fields.has(name) and kind != needed:
+            raise fields.fail(name, f"belongs to type {needed}, but the type is {kind}")
+    path = fields.text("path", _URI, "a path such as /health, without spaces or quotes", "/health")
+    check = Check(
+        type=kind,
+        path=path if kind == "http" else "",
+        interval_ms=fields.duration("interval", "50ms", "5m", "2s"),
+        timeout_ms=fields.duration("timeout", "10ms", "5m", "1s"),
+        rise=fields.integer("rise", 1, 100, 2),
+        fall=fields.integer("fall", 1, 100, 3),
+        user=(
+            fields.text("user", _USER, "letters, digits, dots, - and _, at most 32")
+            if fields.has("user")
+            else None
+        ),
+    )
+    fields.done()
+    return check
+
+
+def _timeouts(fields: Fields) -> Timeouts:
+    def optional(name: str) -> int | None:
+        return fields.duration(name, "1ms", "24h") if fields.has(name) else None
+
+    timeouts = Timeouts(optional("connect"), optional("client"), optional("server"))
+    fields.done()
+    return timeouts
+
+
+def _breaker(fields: Fields, mode: str) -> Breaker | None:
+    breaker = Breaker(
+        observe=fields.choice("observe", ("layer4", "layer7"), "layer4"),
+        error_limit=fields.integer("error_limit", 1, 1_000, 10),
+        on_error=fields.choice(
+            "on_error", ("mark-down", "fastinter", "fail-check", "sudden-death"), "mark-down"
+        ),
+    )
+    fields.done()
+    if not fields.has("observe"):
+        for name in ("error_limit", "on_error"):
+            if fields.has(name):
+                raise fields.fail(name, "has no effect without observe: layer4 or layer7")
+        return None
+    if breaker.observe == "layer7" and mode != "http":
+        raise fields.fail("observe", "layer7 needs mode http")
+    return breaker
+
+
+def _guards(fields: Fields) -> Guards:
+    guards = Guards(allow_empty=fields.boolean("allow_empty", False))
+    fields.done()
+    return guards
+
+
+def _optional_integer(fields: Fields, name: str, high: int) -> int | None:
+    return fields.integer(name, 1, high) if fields.has(name) else None

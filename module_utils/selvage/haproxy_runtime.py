@@ -1,0 +1,316 @@
+"""HAProxy's two sockets: the Runtime API of the serving worker, and the master's CLI.
+
+One connection carries one line of commands, joined with `;`, and is read to its end: some replies
+of HAProxy 2.6 lack the blank line that should close them, so replies are matched line by line.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from .model import WEIGHT_MAX, LiveServer, LiveService
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
+_ARGUMENTS: Final = re.compile(r"[A-Za-z0-9_.:/\[\] -]+")
+_VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
+_PROCESS: Final = re.compile(r"([0-9]+) +(master|worker) +([0-9]+)(?: \[failed: ([0-9]+)\])?")
+
+# What confirms a command; the others say nothing when they succeed.
+_CONFIRMATIONS: Final = {
+    "add server ": "New server registered.",
+    "del server ": "Server deleted.",
+}
+_BUSY: Final = "Server still has connections attached to it, cannot remove it."
+_EXISTS: Final = "Already exists a server with the same name in backend."
+# srv_admin_state and srv_check_state: HAProxy's management guide, "show servers state".
+_MAINTENANCE: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+_DRAIN: Final = 0x08 | 0x10
+_CHECK_ENABLED: Final = 0x04
+_STOPPED: Final = 0
+# HAProxy 3.2 takes 64 words a line.
+_VARIABLES_A_LINE: Final = 16
+# Two reloads 10 to 60 ms apart can leave the last configuration not running.
+_RELOAD_PAUSE_S: Final = 0.1
+
+
+class HAProxyUnavailable(Exception):
+    """HAProxy does not answer; the message is one line for the operator."""
+
+
+class CommandRefused(Exception):
+    """HAProxy refused a command; `busy` when the server to be deleted is still in use."""
+
+    def __init__(self, line: str, answer: str) -> None:
+        super().__init__(f"HAProxy answered {' '.join(answer.split())!r} to: {line}")
+        self.busy = _BUSY in answer
+
+
+class ReloadFailed(Exception):
+    """HAProxy goes on with its former configuration; the message says why, in one line."""
+
+
+def add(service: str, server: str, arguments: str) -> str:
+    """The command that adds a server, in maintenance; `arguments` as in its line of the file."""
+    if _ARGUMENTS.fullmatch(arguments) is None:
+        raise ValueError(f"not arguments of a server: {arguments!r}")
+    return f"add server {_target(service, server)} {arguments}"
+
+
+def admit(service: str, server: str, *, healthy: bool) -> str:
+    """The commands that give a server traffic: at once, or once HAProxy's own checks say so."""
+    target = _target(service, server)
+    health = "up" if healthy else "down"
+    return f"enable server {target}; set server {target} health {health}; enable health {target}"
+
+
+def drain(service: str, server: str) -> str:
+    """The command after which a server gets no new sessions."""
+    return f"set server {_target(service, server)} state drain"
+
+
+def undrain(service: str, server: str) -> str:
+    """The command that takes a drain back."""
+    return f"set server {_target(service, server)} state ready"
+
+
+def remove(service: str, server: str, version: tuple[int, int]) -> str:
+    """The commands that end a server's sessions and delete it.
+
+    `execute` raises `CommandRefused`, which is `busy` until the last connection is gone: HAProxy
+    2.6 says so at once, later ones wait for a moment.
+    """
+    target = _target(service, server)
+    wait = f"wait 100ms srv-removable {target}; " if version >= (3, 0) else ""
+    return (
+        f"set server {target} state maint; shutdown sessions server {target};"
+        f" {wait}del server {target}"
+    )
+
+
+def set_weight(service: str, server: str, weight: int) -> str:
+    """The command that sets a server's weight, 0 to 256."""
+    if not 0 <= weight <= WEIGHT_MAX:
+        raise ValueError(f"not a weight: {weight}")
+    return f"set server {_target(service, server)} weight {weight}"
+
+
+def set_max_connections(service: str, server: str, limit: int | None) -> str:
+    """The command that sets a server's limit of connections; None lifts it."""
+    return f"set maxconn server {_target(service, server)} {limit or 0:d}"
+
+
+def _target(service: str, server: str) -> str:
+    for name in (service, server):
+        # `;` and newlines separate commands: nothing else keeps a name from being one.
+        if _NAME.fullmatch(name) is None:
+            raise ValueError(f"not a name for HAProxy: {name!r}")
+    return f"{service}/{server}"
+
+
+class Runtime:
+    """The stats socket. Everything raises `HAProxyUnavailable` when HAProxy does not answer."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def execute(self, line: str) -> None:
+        """Run commands made by this module's functions; raises `CommandRefused`.
+
+        Commands after a refused one are run all the same: that is HAProxy's way.
+        """
+        answer = self._ask(line)
+        expected = [
+            confirmation
+            for command in line.split("; ")
+            for start, confirmation in _CONFIRMATIONS.items()
+            if command.startswith(start)
+        ]
+        if expected:
+            # Warnings may come first, and the words of `wait`.
+            refused = any(confirmation not in answer for confirmation in expected)
+        else:
+            refused = bool(answer.strip())
+        if refused:
+            raise CommandRefused(line, answer)
+
+    def version(self) -> tuple[int, int]:
+        """HAProxy's major and minor version."""
+        answer = self._ask("show version")
+        match = re.match(r"([0-9]+)\.([0-9]+)", answer)
+        if match is None:
+            raise HAProxyUnavailable(f"{self._path}: not HAProxy's version: {answer[:80]!r}")
+        return int(match[1]), int(match[2])
+
+    def process(self) -> int:
+        """The process id of the worker that answers."""
+        match = re.search(r"^Pid: ([0-9]+)$", self._ask("show info"), re.MULTILINE)
+        if match is None:
+            raise HAProxyUnavailable(f"{self._path}: HAProxy does not say its process id")
+        return int(match[1])
+
+    def services(self, variables: Mapping[str, str]) -> dict[str, LiveService]:
+        """The proxies that run, of those named; per name the variable with its fingerprint."""
+        known = self._backends()
+        names = sorted(variables.keys() & known)
+        fingerprints = self._variables([variables[name] for name in names])
+        servers: dict[str, list[LiveServer]] = {name: [] for name in names}
+        stats = {(row["pxname"], row["svname"]): row for row in self._stats()}
+        for state in self._states():
+            # Who is in one list only came or went between the two commands.
+            row = stats.get((state["be_name"], state["srv_name"]))
+            if state["be_name"] in servers and row is not None:
+                servers[state["be_name"]].append(_live(state, row))
+        return {
+            name: LiveService(name, fingerprints.get(variables[name]), tuple(servers[name]))
+            for name in names
+        }
+
+    def _backends(self) -> set[str]:
+        return set(self._ask("show backend").splitlines()[1:])
+
+    def _states(self) -> Iterator[dict[str, str]]:
+        lines = self._ask("show servers state").splitlines()
+        if len(lines) < 2 or lines[0] != "1":
+            raise HAProxyUnavailable(f"{self._path}: not the state of servers: {lines[:1]}")
+        header = lines[1].removeprefix("# ").split()
+        for line in filter(None, lines[2:]):
+            yield dict(zip(header, line.split(" "), strict=False))
+
+    def _stats(self) -> Iterator[dict[str, str]]:
+        lines = self._ask("show stat -1 4 -1").removeprefix("# ").splitlines()
+        yield from csv.DictReader(filter(None, lines))
+
+    def _variables(self, names: list[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for start in range(0, len(names), _VARIABLES_A_LINE):
+            part = names[start : start + _VARIABLES_A_LINE]
+            answer = self._ask("; ".join(f"get var {name}" for name in part))
+            found.update(m.groups() for m in map(_VARIABLE.fullmatch, answer.splitlines()) if m)
+        return found
+
+    def _ask(self, line: str) -> str:
+        return _exchange(self._path, line, self._timeout_s, half_close=False)
+
+
+def _live(state: Mapping[str, str], row: Mapping[str, str]) -> LiveServer:
+    admin = int(state["srv_admin_state"])
+    return LiveServer(
+        name=state["srv_name"],
+        address=state["srv_addr"],
+        port=int(state["srv_port"]),
+        weight=int(state["srv_uweight"]),
+        backup=row["bck"] == "1",
+        max_connections=int(row["slim"]) if row["slim"] else None,
+        up=int(state["srv_op_state"]) != _STOPPED,
+        checked=bool(int(state["srv_check_state"]) & _CHECK_ENABLED),
+        maintenance=bool(admin & _MAINTENANCE),
+        draining=bool(admin & _DRAIN),
+        sessions=int(row["scur"]),
+        changed_s=int(state["srv_time_since_last_change"]),
+    )
+
+
+@dataclass(frozen=True)
+class _Processes:
+    """The master's view: its process, its loads so far, and the worker of the last load."""
+
+    master: int
+    reloads: int
+    failed: int
+    worker: int | None
+
+
+class Master:
+    """The master's CLI: reloads that are known to have succeeded."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def reload(self, runtime: Runtime) -> None:
+        """Load the configuration files; returns when the new worker answers on `runtime`.
+
+        Raises `ReloadFailed` when HAProxy refuses them: it then goes on as before.
+        """
+        before = self._processes()
+        answer = self._ask("reload")
+        deadline = time.monotonic() + self._timeout_s
+        after = self._loaded(before, deadline)
+        if after.worker is None or answer.startswith("Success=0"):
+            raise ReloadFailed(
+                _alerts(answer) or "HAProxy refused the configuration; its log says why"
+            )
+        # While both workers run, the former one may still take a connection.
+        while runtime.process() != after.worker:
+            _pause(deadline, "HAProxy's new worker does not answer on the stats socket")
+        time.sleep(_RELOAD_PAUSE_S)
+
+    def _loaded(self, before: _Processes, deadline: float) -> _Processes:
+        """The processes after the load: HAProxy 2.6 answers `reload` with nothing."""
+        while True:
+            try:
+                after = self._processes()
+                if (after.master, after.reloads) != (before.master, before.reloads):
+                    return after
+                problem = "the master has not reloaded"
+            except HAProxyUnavailable as error:
+                # The master replaces itself, and its socket with it.
+                problem = str(error)
+            _pause(deadline, problem)
+
+    def _processes(self) -> _Processes:
+        answer = self._ask("show proc")
+        rows = [match.groups() for match in map(_PROCESS.match, answer.splitlines()) if match]
+        masters = [row for row in rows if row[1] == "master"]
+        if not masters:
+            raise HAProxyUnavailable(f"{self._path}: not a list of processes: {answer[:80]!r}")
+        master, _, reloads, failed = masters[0]
+        workers = [int(pid) for pid, kind, age, _ in rows if kind == "worker" and age == "0"]
+        return _Processes(int(master), int(reloads), int(failed or 0), next(iter(workers), None))
+
+    def _ask(self, line: str) -> str:
+        # HAProxy 2.6's master keeps the connection until its client has said everything.
+        return _exchange(self._path, line, self._timeout_s, half_close=True)
+
+
+def _pause(deadline: float, problem: str) -> None:
+    if time.monotonic() >= deadline:
+        raise HAProxyUnavailable(f"the reload is not confirmed in time: {problem}")
+    time.sleep(0.01)
+
+
+def _alerts(log: str) -> str:
+    alerts = re.findall(r"^\[ALERT\] +\([0-9]+\) : (.+)$", log, re.MULTILINE)
+    return "; ".join(alerts)
+
+
+def _exchange(path: str, line: str, timeout_s: float, *, half_close: bool) -> str:
+    deadline = time.monotonic() + timeout_s
+    answer = bytearray()
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(timeout_s)
+            connection.connect(path)
+            connection.sendall(line.encode("ascii") + b"\n")
+            if half_close:
+                connection.shutdown(socket.SHUT_WR)
+            while piece := connection.recv(65_536):
+                answer += piece
+                connection.settimeout(max(0.001, deadline - time.monotonic()))
+    except PermissionError as error:
+        raise HAProxyUnavailable(
+            f"{path}: permission denied; run as the user that owns HAProxy's sockets"
+        ) from error
+    except TimeoutError as error:
+        raise HAProxyUnavailable(f"{path}: HAProxy does not answer within {timeout_s:g} s") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HAProxyUnavailable(f"{path}: {reason}; is HAProxy running?") from error
+    return answer.decode("utf-8", "replace")

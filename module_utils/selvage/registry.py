@@ -1,0 +1,257 @@
+"""ZooKeeper: connecting, reading the services' instances, and keeping what was read current.
+
+An error is never read as absence: every function here returns what the registry holds, or raises
+`RegistryUnavailable`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
+from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.protocol.states import EventType, KeeperState, WatchedEvent
+
+from .fields import Fields, unique
+
+_HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?"
+
+
+class RegistryUnavailable(Exception):
+    """The registry cannot be read; the message is one line for the operator."""
+
+
+@dataclass(frozen=True)
+class RegistrySettings:
+    """Where the registry is. `root` starts with a slash; times are in milliseconds."""
+
+    hosts: tuple[str, ...]
+    root: str
+    connect_timeout_ms: int
+    session_timeout_ms: int
+    username: str | None
+    password: str | None = field(repr=False)
+
+    @property
+    def place(self) -> str:
+        """The ensemble, for messages."""
+        return ",".join(self.hosts)
+
+
+def parse_settings(fields: Fields) -> RegistrySettings:
+    """The section `registry` of the daemons' configuration files; raises `fields.Invalid`."""
+    hosts = fields.texts("hosts", _HOST, "host:port")
+    if not hosts:
+        raise fields.fail("hosts", "is required: the ensemble's addresses, such as 198.18.0.11:2181")
+    unique(hosts, fields.at("hosts"), "host")
+    username = fields.text("username", r"[^:\s]{0,64}", "a name without colon or space", "") or None
+    password = fields.text("password", r"[^\r\n]{0,256}", "one line", "") or None
+    if (username is None) != (password is None):
+        raise fields.fail("username", "username and password belong together; one is missing")
+    settings = RegistrySettings(
+        hosts=tuple(hosts),
+        root=fields.text(
+            "root",
+            r"(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}){1,8}",
+            "a path such as /services",
+            "/services",
+        ),
+        connect_timeout_ms=fields.duration("connect_timeout", "100ms", "5m", "5s"),
+        session_timeout_ms=fields.duration("session_timeout", "1s", "10m", "10s"),
+        username=username,
+        password=password,
+    )
+    fields.done()
+    return settings
+
+
+def connect(
+    settings: RegistrySettings, listener: Callable[[str], None] | None = None
+) -> KazooClient:
+    """Begin to connect, and return at once. End it with `close`.
+
+    The client goes on trying for as long as it takes, with pauses of at most five seconds;
+    `listener` gets each `KazooState` on kazoo's own thread and must not block.
+    """
+    client = _client(settings)
+    if listener is not None:
+        client.add_listener(listener)
+    client.start_async()
+    return client
+
+
+@contextmanager
+def connected(settings: RegistrySettings) -> Iterator[KazooClient]:
+    """A connected client for one reading; raises `RegistryUnavailable` after `connect_timeout`."""
+    client = _client(settings)
+    try:
+        if not client.start_async().wait(settings.connect_timeout_ms / 1000):
+            seconds = settings.connect_timeout_ms / 1000
+            raise RegistryUnavailable(
+                f"the registry at {settings.place} cannot be reached within {seconds:g} s;"
+                " nothing was changed"
+            )
+        yield client
+    finally:
+        close(client)
+
+
+def close(client: KazooClient) -> None:
+    """End the session, so that its ephemeral nodes go; never raises."""
+    try:
+        client.stop()
+        client.close()
+    except Exception:  # noqa: S110
+        # kazoo complains about a connection that hangs in connect(2); its threads are daemons.
+        pass
+
+
+def ended(client: KazooClient) -> bool:
+    """Whether kazoo has given up for good: its connection loop dies on an unexpected reply."""
+    return client.client_state in (KeeperState.CLOSED, KeeperState.AUTH_FAILED)
+
+
+def _client(settings: RegistrySettings) -> KazooClient:
+    credentials = f"{settings.username}:{settings.password}"
+    return KazooClient(
+        hosts=settings.place,
+        timeout=settings.session_timeout_ms / 1000,
+        auth_data=[("digest", credentials)] if settings.username else None,
+        connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 5.0},
+    )
+
+
+class RegistryView:
+    """The instances of some services, read on demand: only what has changed since the last read.
+
+    With `on_change`, every node that is read is watched: changes mark what is stale and call
+    `on_change` on kazoo's thread. kazoo does not set its watches again after a lost connection:
+    call `expire` whenever the client becomes CONNECTED. `refresh` is for one thread.
+    """
+
+    def __init__(
+        self,
+        client: KazooClient,
+        root: str,
+        services: Iterable[str],
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._root = root
+        self._services = frozenset(services)
+        self._on_change = on_change
+        # kazoo keeps watchers in sets: one bound method for all of them is kept once per path.
+        self._watch = self._event if on_change else None
+        self._content: dict[str, dict[str, bytes]] = {}
+        self._lock = threading.Lock()
+        self._stale_lists: set[str] = set()
+        self._stale_data: set[tuple[str, str]] = set()
+        self.expire()
+
+    @property
+    def content(self) -> Mapping[str, Mapping[str, bytes]]:
+        """Per service each child's name and data, as last read; empty before the first refresh."""
+        return self._content
+
+    def expire(self) -> None:
+        """Mark everything as stale."""
+        with self._lock:
+            self._stale_lists = set(self._services)
+            self._stale_data = {(s, c) for s, data in self._content.items() for c in data}
+
+    def refresh(self, limit_s: float) -> frozenset[str]:
+        """Read what is stale, within `limit_s` seconds; the names of the services that changed.
+
+        A service whose znode does not exist is empty. Raises `RegistryUnavailable`; the content
+        is then what it was before.
+        """
+        with self._lock:
+            lists, self._stale_lists = self._stale_lists, set()
+            data, self._stale_data = self._stale_data, set()
+        try:
+            return self._read(lists, data, time.monotonic() + limit_s)
+        except (KazooException, KazooTimeoutError) as error:
+            with self._lock:
+                self._stale_lists |= lists
+                self._stale_data |= data
+            raise RegistryUnavailable(_reason(error)) from error
+
+    def _read(
+        self, lists: set[str], data: set[tuple[str, str]], deadline: float
+    ) -> frozenset[str]:
+        requests = {service: self._list(service) for service in sorted(lists)}
+        # What is not known, or stale, is None until it is read.
+        read: dict[str, dict[str, bytes | None]] = {}
+        for service, request in requests.items():
+            known = self._content.get(service, {})
+            read[service] = {c: known.get(c) for c in self._children(service, request, deadline)}
+        for service, child in data:
+            children = read.setdefault(service, {**self._content.get(service, {})})
+            if child in children:
+                children[child] = None
+        gets = {
+            (service, child): self._client.get_async(self._path(service, child), watch=self._watch)
+            for service, children in read.items()
+            for child, known_data in children.items()
+            if known_data is None
+        }
+        for (service, child), request in gets.items():
+            try:
+                read[service][child] = _result(request, deadline)[0]
+            except NoNodeError:
+                del read[service][child]
+        content = {s: {c: d for c, d in r.items() if d is not None} for s, r in read.items()}
+        changed = {s for s in content if self._content.get(s) != content[s]}
+        self._content = {**self._content, **content}
+        return frozenset(changed)
+
+    def _children(self, service: str, request: Any, deadline: float) -> list[str]:
+        while True:
+            try:
+                children: list[str] = _result(request, deadline)
+                return children
+            except NoNodeError:
+                if self._watch is None:
+                    return []
+                exists = self._client.exists_async(self._path(service), watch=self._watch)
+                if _result(exists, deadline) is None:
+                    return []
+            # It was made between the two requests.
+            request = self._list(service)
+
+    def _list(self, service: str) -> Any:
+        return self._client.get_children_async(self._path(service), watch=self._watch)
+
+    def _path(self, *names: str) -> str:
+        return "/".join((self._root, *names))
+
+    def _event(self, event: WatchedEvent) -> None:
+        if event.path is None:
+            return  # The connection's state; `expire` answers it.
+        service, _, child = event.path.removeprefix(f"{self._root}/").partition("/")
+        with self._lock:
+            if child:
+                self._stale_data.add((service, child))
+            # A deleted child: its parent's list comes first, and saves the read of what is gone.
+            if not child or event.type == EventType.DELETED:
+                self._stale_lists.add(service)
+        if self._on_change:
+            self._on_change()
+
+
+def _result(request: Any, deadline: float) -> Any:
+    return request.get(timeout=max(0.0, deadline - time.monotonic()))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, NoAuthError):
+        return "the registry refuses to be read: check the registry's username and password"
+    return (
+        f"the registry does not answer ({type(error).__name__}); it is asked again at the next run"
+    )

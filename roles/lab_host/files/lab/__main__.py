@@ -1,0 +1,115 @@
+"""Debian hosts on one Linux computer: systemd-nspawn machines on a bridge of their own.
+
+Every step looks before it acts, so `up` finishes what an interrupt or a reboot left half done,
+and `down` removes what is recorded as ours and nothing else. Standard library only: `check`
+runs before anything is installed. Run it as `python3 <this folder> check|up|down|status|run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from pathlib import Path
+
+from cache import start_cache
+from cgroups import remove_cgroup
+from common import LabError
+from hosts import prepare, start, supervise
+from keys import make_key, publish
+from layers import unmount
+from network import set_up_network, tear_down_network
+from processes import end, recorded
+from requirements import check
+from spec import Lab
+
+
+def up(lab: Lab) -> bool:
+    """Bring the lab to life; returns whether anything had to change."""
+    changed = set_up_network(lab)
+    make_key(lab)
+    changed |= start_cache(lab)
+    for machine in lab.machines:
+        changed |= prepare(lab, machine)
+    changed |= publish(lab)
+    for machine in lab.machines:
+        changed |= start(lab, machine)
+    return changed
+
+
+def down(home: Path, keep_cache: bool) -> bool:
+    """Remove the lab; the last one takes the shared base with it. Returns whether one was there."""
+    if not home.exists():
+        return False
+    if (home / "lab.json").exists():
+        lab = Lab.load(home)
+        folders = [lab.folder(machine) for machine in lab.machines]
+        end([folder / "pid" for folder in folders], patience=20)
+        # Only left when a supervisor was killed; its host ends with systemd-nspawn.
+        end([folder / "nspawn.pid" for folder in folders], patience=5)
+        end([home / "cache" / "pid"], patience=5)
+        for machine in lab.machines:
+            unmount(lab.folder(machine) / "root")
+            if not Path("/run/systemd/system").is_dir():
+                remove_cgroup(lab.machine_name(machine))
+            propagated = Path("/run/systemd/nspawn/propagate") / lab.machine_name(machine)
+            if propagated.is_dir():
+                propagated.rmdir()
+        unmount(home / "cache" / "root")
+        tear_down_network(lab)
+    state = home.parent
+    shutil.rmtree(home)
+    if not keep_cache and not any(state.glob("*/lab.json")):
+        before = state / "ip_forward.before"
+        if before.exists():
+            Path("/proc/sys/net/ipv4/ip_forward").write_text(before.read_text())
+        shutil.rmtree(state)
+    return True
+
+
+def status(lab: Lab) -> None:
+    """Print one line per host."""
+    for machine in lab.machines:
+        pid = recorded(lab.folder(machine) / "pid")
+        state = f"running, pid {pid}" if pid else "not running (make lab starts it)"
+        print(f"{machine.name:<8} {machine.address:<15} {state}")
+
+
+def main() -> int:
+    """Parse the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True)
+    checking = commands.add_parser("check", help="refuse a computer that cannot carry the lab")
+    checking.add_argument("home", type=Path)
+    checking.add_argument("prefix")
+    checking.add_argument("release")
+    for name in ("up", "status"):
+        commands.add_parser(name).add_argument("home", type=Path)
+    removing = commands.add_parser("down")
+    removing.add_argument("home", type=Path)
+    removing.add_argument("--keep-cache", action="store_true", help="keep the base for later")
+    running = commands.add_parser("run", help="supervise one host in the foreground")
+    running.add_argument("home", type=Path)
+    running.add_argument("machine")
+    arguments = parser.parse_args()
+    home: Path = arguments.home
+    try:
+        if arguments.command == "check":
+            check(home.parent, home.name, arguments.prefix, arguments.release)
+        elif arguments.command == "up":
+            print("changed" if up(Lab.load(home)) else "unchanged")
+        elif arguments.command == "down":
+            print("changed" if down(home, arguments.keep_cache) else "unchanged")
+        elif arguments.command == "status":
+            status(Lab.load(home))
+        else:
+            lab = Lab.load(home)
+            supervise(lab, next(m for m in lab.machines if m.name == arguments.machine))
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

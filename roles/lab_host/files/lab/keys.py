@@ -1,0 +1,47 @@
+"""The ssh key of the lab and the host keys of its hosts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from common import run, write
+from spec import Lab, Machine
+
+
+def public(key: Path) -> Path:
+    """The public half of a key, as ssh-keygen names it."""
+    return key.with_name(f"{key.name}.pub")
+
+
+def make_key(lab: Lab) -> None:
+    """The key that opens every host of the lab."""
+    lab.key.parent.mkdir(exist_ok=True)
+    _generate(lab.key, f"selvage-lab-{lab.name}")
+
+
+def make_host_key(lab: Lab, machine: Machine) -> Path:
+    """The key that a host shows: made outside, so that nothing is trusted on first use."""
+    key = lab.key.with_name(f"{machine.name}.key")
+    _generate(key, machine.name)
+    return key
+
+
+def publish(lab: Lab) -> bool:
+    """Write the lab's known_hosts and hand the folder to its owner; returns whether it changed."""
+    lines = []
+    for machine in lab.machines:
+        kind, key = public(make_host_key(lab, machine)).read_text().split()[:2]
+        lines.append(f"{machine.name},{machine.address} {kind} {key}\n")
+    folder = lab.key.parent
+    changed = write(folder / "known_hosts", "".join(lines))
+    for path in (folder, *folder.iterdir()):
+        shutil.chown(path, lab.owner)
+    return changed
+
+
+def _generate(key: Path, comment: str) -> None:
+    # The public half is written last: without it, an earlier attempt was interrupted.
+    if not public(key).exists():
+        key.unlink(missing_ok=True)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key))
