@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, cast
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
@@ -16,7 +16,8 @@ from kazoo.exceptions import (
     SessionExpiredError,
 )
 from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.protocol.states import WatchedEvent
+from kazoo.interfaces import IAsyncResult
+from kazoo.protocol.states import WatchedEvent, ZnodeStat
 from kazoo.security import ACL, CREATOR_ALL_ACL, READ_ACL_UNSAFE
 
 from .announcement import Announcement
@@ -96,14 +97,12 @@ class Announcer:
             return Change.NONE
         return Change.DEREGISTERED
 
-    def _find(self, path: str, deadline: float) -> tuple[bytes, Any] | None:
+    def _find(self, path: str, deadline: float) -> tuple[bytes, ZnodeStat] | None:
         try:
-            found: tuple[bytes, Any] = _result(
-                self._client.get_async(path, watch=self._watch), deadline
-            )
+            found = _result(self._client.get_async(path, watch=self._watch), deadline)
         except NoNodeError:
             return None
-        return found
+        return cast("tuple[bytes, ZnodeStat]", found)
 
     def _create(self, path: str, data: bytes, deadline: float) -> None:
         created = self._client.create_async(
@@ -115,7 +114,7 @@ class Announcer:
         transaction = self._client.transaction()
         transaction.delete(path, version)
         transaction.create(path, data, acl=self._acl, ephemeral=True)
-        outcomes = _result(transaction.commit_async(), deadline)
+        outcomes = cast("list[object]", _result(transaction.commit_async(), deadline))
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             # What came before the operation that failed is only reported as rolled back.
@@ -136,5 +135,6 @@ class Announcer:
             self._on_change()
 
 
-def _result(request: Any, deadline: float) -> Any:
-    return request.get(timeout=max(0.0, deadline - time.monotonic()))
+def _result(request: IAsyncResult, deadline: float) -> object:
+    result: object = request.get(timeout=max(0.0, deadline - time.monotonic()))
+    return result

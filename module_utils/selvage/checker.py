@@ -70,6 +70,4 @@ def check(instance: Instance) -> checks.CheckResult:
         return checks.execute(settings.command, settings.timeout_s)
     if settings.type == "tcp":
         return checks.tcp(announcement.address, announcement.port, settings.timeout_s)
-    return checks.http(
-        announcement.address, announcement.port, settings.path, settings.timeout_s
-    )
+    return checks.http(announcement.address, announcement.port, settings.path, settings.timeout_s)

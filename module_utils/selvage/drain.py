@@ -24,12 +24,12 @@ def drained(folder: Path) -> dict[str, str]:
     """
     reasons = {}
     with contextlib.suppress(FileNotFoundError):
-        for name in sorted(os.listdir(folder)):
+        for path in sorted(folder.iterdir()):
             # Files with a dot are being written; others may be lifted at this very moment.
             with contextlib.suppress(FileNotFoundError):
-                if not name.startswith("."):
-                    with (folder / name).open(errors="replace") as file:
-                        reasons[name] = file.readline(REASON_CHARACTERS).strip()
+                if not path.name.startswith("."):
+                    with path.open(errors="replace") as file:
+                        reasons[path.name] = file.readline(REASON_CHARACTERS).strip()
     return reasons
 
 
@@ -52,10 +52,6 @@ def drain(folder: Path, service: str, reason: str) -> None:
         raise
 
 
-def undrain(folder: Path, service: str) -> bool:
-    """Remove the file of a service; False when there is none. Raises OSError."""
-    try:
-        (folder / service).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+def undrain(folder: Path, service: str) -> None:
+    """Remove the file of a service, if there is one. Raises OSError."""
+    (folder / service).unlink(missing_ok=True)

@@ -14,12 +14,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from .haproxy_config import variable_name
 from .model import WEIGHT_MAX, LiveServer, LiveService
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
+_SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ARGUMENTS: Final = re.compile(r"[A-Za-z0-9_.:/\[\] -]+")
 _VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
-_PROCESS: Final = re.compile(r"([0-9]+) +(master|worker) +([0-9]+)(?: \[failed: ([0-9]+)\])?")
+_PROCESS: Final = re.compile(r"([0-9]+) +(master|worker) +([0-9]+)\b")
 
 # What confirms a command; the others say nothing when they succeed.
 _CONFIRMATIONS: Final = {
@@ -27,7 +29,6 @@ _CONFIRMATIONS: Final = {
     "del server ": "Server deleted.",
 }
 _BUSY: Final = "Server still has connections attached to it, cannot remove it."
-_EXISTS: Final = "Already exists a server with the same name in backend."
 # srv_admin_state and srv_check_state: HAProxy's management guide, "show servers state".
 _MAINTENANCE: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
 _DRAIN: Final = 0x08 | 0x10
@@ -155,25 +156,21 @@ class Runtime:
             raise HAProxyUnavailable(f"{self._path}: HAProxy does not say its process id")
         return int(match[1])
 
-    def services(self, variables: Mapping[str, str]) -> dict[str, LiveService]:
-        """The proxies that run, of those named; per name the variable with its fingerprint."""
-        known = self._backends()
-        names = sorted(variables.keys() & known)
-        fingerprints = self._variables([variables[name] for name in names])
+    def services(self) -> dict[str, LiveService]:
+        """The proxies that run and whose name a service could have."""
+        names = sorted(filter(_SERVICE.fullmatch, self._ask("show backend").splitlines()))
+        fingerprints = self._variables([variable_name(name) for name in names])
         servers: dict[str, list[LiveServer]] = {name: [] for name in names}
         stats = {(row["pxname"], row["svname"]): row for row in self._stats()}
         for state in self._states():
-            # Who is in one list only came or went between the two commands.
             row = stats.get((state["be_name"], state["srv_name"]))
+            # A server in one list only came or went between the two commands.
             if state["be_name"] in servers and row is not None:
                 servers[state["be_name"]].append(_live(state, row))
         return {
-            name: LiveService(name, fingerprints.get(variables[name]), tuple(servers[name]))
+            name: LiveService(name, fingerprints.get(variable_name(name)), tuple(servers[name]))
             for name in names
         }
-
-    def _backends(self) -> set[str]:
-        return set(self._ask("show backend").splitlines()[1:])
 
     def _states(self) -> Iterator[dict[str, str]]:
         lines = self._ask("show servers state").splitlines()
@@ -219,11 +216,10 @@ def _live(state: Mapping[str, str], row: Mapping[str, str]) -> LiveServer:
 
 @dataclass(frozen=True)
 class _Processes:
-    """The master's view: its process, its loads so far, and the worker of the last load."""
+    """The master's view. `worker` is the one of the last load, None when that load failed."""
 
     master: int
     reloads: int
-    failed: int
     worker: int | None
 
 
@@ -240,7 +236,11 @@ class Master:
         Raises `ReloadFailed` when HAProxy refuses them: it then goes on as before.
         """
         before = self._processes()
-        answer = self._ask("reload")
+        try:
+            answer = self._ask("reload")
+        except HAProxyUnavailable:
+            # The master may close the connection while it replaces itself: the list tells.
+            answer = ""
         deadline = time.monotonic() + self._timeout_s
         after = self._loaded(before, deadline)
         if after.worker is None or answer.startswith("Success=0"):
@@ -271,9 +271,9 @@ class Master:
         masters = [row for row in rows if row[1] == "master"]
         if not masters:
             raise HAProxyUnavailable(f"{self._path}: not a list of processes: {answer[:80]!r}")
-        master, _, reloads, failed = masters[0]
-        workers = [int(pid) for pid, kind, age, _ in rows if kind == "worker" and age == "0"]
-        return _Processes(int(master), int(reloads), int(failed or 0), next(iter(workers), None))
+        master, _, reloads = masters[0]
+        workers = [int(pid) for pid, kind, age in rows if kind == "worker" and age == "0"]
+        return _Processes(int(master), int(reloads), next(iter(workers), None))
 
     def _ask(self, line: str) -> str:
         # HAProxy 2.6's master keeps the connection until its client has said everything.

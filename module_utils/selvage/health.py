@@ -1,4 +1,4 @@
-"""What the results of one instance's checks add up to. Pure."""
+"""What the results of one instance's checks add up to, and what follows from it. Pure."""
 
 from __future__ import annotations
 
@@ -35,3 +35,18 @@ class Health:
             streak = min(self.streak, 0) - 1
             status = Status.DOWN if -streak >= self.fall else self.status
         return replace(self, status=status, streak=streak)
+
+
+class Wish(enum.Enum):
+    """What shall be in the registry for one instance."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    AS_FOUND = "as found"
+
+
+def wish(status: Status, leaving: bool) -> Wish:
+    """Until the checks have decided, what a former session registered stays registered."""
+    if leaving or status is Status.DOWN:
+        return Wish.ABSENT
+    return Wish.PRESENT if status is Status.UP else Wish.AS_FOUND

@@ -17,10 +17,12 @@ import queue
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
 
 from . import registry, systemd
 from .announcement import Announcement
@@ -28,16 +30,15 @@ from .announcer import UNREACHABLE, Announcer, Change
 from .checker import Checker
 from .drain import drained
 from .fields import Invalid
-from .health import Status
+from .health import Wish, wish
 from .log import event, setup
 from .registrar_settings import DEFAULT_PATH, RegistrarSettings, load
 
 TURN_S: Final = 1.0  # how late an operator's drain may be noticed
 VERIFY_S: Final = 30.0
-RETRY_S: Final = 0.5, 30.0  # the first and the longest pause after a failure
+RETRY_S: Final = 1.0  # after the first failure; each further one doubles it, up to VERIFY_S
 GIVE_UP_S: Final = 5.0  # how long SIGTERM and SIGHUP try to reach a registry that is away
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _logger = logging.getLogger(__name__)
 
 
@@ -50,19 +51,11 @@ class Event(enum.Enum):
     TOUCHED = enum.auto()  # a znode: look, but no more often than each TURN_S
 
 
-class Wish(enum.Enum):
-    """What shall be in the registry for one instance."""
-
-    PRESENT = enum.auto()
-    ABSENT = enum.auto()
-    AS_FOUND = enum.auto()
-
-
-def wish(status: Status, leaving: bool) -> Wish:
-    """Until the checks have decided, what a former session registered stays registered."""
-    if leaving or status is Status.DOWN:
-        return Wish.ABSENT
-    return Wish.PRESENT if status is Status.UP else Wish.AS_FOUND
+_SIGNALS: Final = {
+    signal.SIGTERM: Event.STOP,
+    signal.SIGINT: Event.STOP,
+    signal.SIGHUP: Event.RELOAD,
+}
 
 
 class Registrar:
@@ -162,9 +155,7 @@ class Registrar:
         """Act once, then wait for events."""
         self._follow_connection()
         self._follow_drain()
-        wishes = {
-            checker.instance.announcement: self._wish(checker) for checker in self._checkers
-        }
+        wishes = {checker.instance.announcement: self._wish(checker) for checker in self._checkers}
         if wishes != self._wishes:
             self._wishes = wishes
             self._settled = False
@@ -203,12 +194,12 @@ class Registrar:
                 self._fulfil(announcement, wanted)
             except (KazooException, KazooTimeoutError) as error:
                 settled = False
-                _say(logging.WARNING, "the registry refuses, trying again", announcement, error)
+                _say(logging.WARNING, "not done, trying again", announcement, error=repr(error))
                 if isinstance(error, UNREACHABLE):
                     break
         self._settled = settled
         self._failures = 0 if settled else self._failures + 1
-        pause_s = min(RETRY_S * 2**self._failures, VERIFY_S)
+        pause_s = min(RETRY_S * 2 ** min(self._failures, 8), VERIFY_S)
         self._due_at = self._passed_at + (VERIFY_S if settled else pause_s)
 
     def _fulfil(self, announcement: Announcement, wanted: Wish) -> None:
@@ -216,10 +207,100 @@ class Registrar:
             change: Change | None = self._announcer.withdraw(announcement)
             self._registered.discard(announcement)
         else:
-            change = self._announcer.announce(
-                announcement, only_if_there=wanted is Wish.AS_FOUND
-            )
-        if change not in (None, Change.NONE):
+            change = self._announcer.announce(announcement, only_if_there=wanted is Wish.AS_FOUND)
+        if change is not None and change is not Change.NONE:
             _say(logging.INFO, change.value, announcement)
         if wanted is not Wish.ABSENT and change is not None:
             self._registered.add(announcement)
+
+    def _connect(self) -> None:
+        self._client = registry.connect(
+            self._settings.registry, lambda _: self._events.put(Event.CHANGED)
+        )
+        self._announcer = Announcer(
+            self._client, self._settings.registry, lambda: self._events.put(Event.TOUCHED)
+        )
+
+    def _follow_connection(self) -> None:
+        if registry.ended(self._client):
+            event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
+            registry.close(self._client)
+            self._connect()
+        if self._client.connected != self._connected:
+            self._connected = self._client.connected
+            event(
+                _logger,
+                logging.INFO if self._connected else logging.WARNING,
+                "the registry is there" if self._connected else "the registry is away",
+                hosts=self._settings.registry.place,
+            )
+
+    def _follow_drain(self) -> None:
+        try:
+            now_drained = drained(self._settings.drain_folder)
+        except OSError as error:
+            # What an operator took out stays out.
+            event(_logger, logging.ERROR, "cannot see what is drained", error=error)
+            return
+        for service in sorted(now_drained.keys() ^ self._drained.keys()):
+            if service in now_drained:
+                reason = now_drained[service]
+                event(_logger, logging.WARNING, "drained", service=service, reason=reason)
+            else:
+                event(_logger, logging.INFO, "no longer drained", service=service)
+        self._drained = now_drained
+
+    def _report(self) -> None:
+        stuck = [checker.name for checker in self._checkers if checker.stuck]
+        if stuck:
+            event(_logger, logging.ERROR, "checks do not go on", stuck=", ".join(stuck))
+        elif systemd.watchdog_seconds() is not None:
+            systemd.notify("WATCHDOG=1")
+        if self._stops:
+            # The drain time is the file's matter; TimeoutStopSec does not know it.
+            systemd.notify("EXTEND_TIMEOUT_USEC=30000000")
+        status = (
+            f"{len(self._registered)} of {len(self._checkers)} instances registered;"
+            f" the registry is {'there' if self._connected else 'away'}"
+            + (f"; drained: {', '.join(self._drained)}" if self._drained else "")
+        )
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+
+def _say(level: int, sentence: str, announcement: Announcement, **more: object) -> None:
+    event(_logger, level, sentence, service=announcement.service, child=announcement.child, **more)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon; 0 when it was told to end, 2 when the configuration is invalid."""
+    parser = argparse.ArgumentParser(
+        prog="selvage.registrar", description="Keeps this node's healthy instances in the registry."
+    )
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--check", action="store_true", help="validate the file and end")
+    options = parser.parse_args(arguments)
+    started = time.time()
+    try:
+        settings = load(options.config)
+    except Invalid as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.check:
+        print(f"{options.config}: valid, {len(settings.instances)} instances")
+        return 0
+    setup()
+    _mark(settings.state_directory / "started", started)
+    Registrar(settings, options.config).run()
+    return 0
+
+
+def _mark(path: Path, started: float) -> None:
+    """Let the role see whether a file is newer than what this process has read."""
+    path.touch()
+    os.utime(path, (started, started))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

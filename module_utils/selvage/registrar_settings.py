@@ -109,7 +109,9 @@ def _instance(fields: Fields, node: str, address: str) -> Instance:
         labels=_labels(fields),
     )
     instance = Instance(
-        announcement, _check(fields.table("check")), fields.duration("drain", "0s", "1h", "5s") / 1000
+        announcement,
+        _check(fields.table("check")),
+        fields.duration("drain", "0s", "1h", "5s") / 1000,
     )
     fields.done()
     return instance

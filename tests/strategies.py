@@ -1,0 +1,222 @@
+"""What a fabric may hold, for property tests: catalogues, znodes, registrations, live states."""
+
+import base64
+import json
+from dataclasses import replace
+
+from hypothesis import strategies as st
+from selvage.catalogue import Service, parse_services
+from selvage.haproxy_config import fingerprint, wanted_server
+from selvage.model import LiveServer, LiveService, Registration
+from selvage.registration import parse_address
+
+names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
+ports = st.integers(1, 65_535)
+durations = st.sampled_from(["50ms", "500ms", "2s", "1m"])
+
+
+def optional(**fields):
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+checks = {
+    "http": optional(
+        type=st.just("http"), path=st.from_regex(r"/[A-Za-z0-9._~:@&=+,%/?-]{0,40}", fullmatch=True)
+    ),
+    "tcp": st.fixed_dictionaries({"type": st.just("tcp")}),
+    "mysql": st.fixed_dictionaries(
+        {"type": st.just("mysql")},
+        optional={"user": st.from_regex(r"[A-Za-z0-9._-]{1,32}", fullmatch=True)},
+    ),
+    "redis": st.fixed_dictionaries({"type": st.just("redis")}),
+}
+
+
+@st.composite
+def definitions(draw):
+    """One entry of the catalogue, without name and port."""
+    mode = draw(st.sampled_from(["http", "tcp"]))
+    kind = draw(st.sampled_from(["http", "tcp"] if mode == "http" else list(checks)))
+    check = draw(checks[kind]) | draw(
+        optional(interval=durations, timeout=durations, rise=st.integers(1, 9), fall=ports.map(lambda n: n % 9 + 1))
+    )
+    if kind == "http":
+        check["type"] = "http"
+    observes = ["layer4", "layer7"] if mode == "http" else ["layer4"]
+    on_errors = ["mark-down", "fastinter", "fail-check", "sudden-death"]
+    return {
+        "mode": mode,
+        "check": check,
+        **draw(
+            optional(
+                balance=st.sampled_from(["roundrobin", "leastconn", "first", "random", "source"]),
+                instance_port=ports,
+                max_connections=st.integers(1, 1_000_000),
+                drain=durations,
+                timeouts=optional(connect=durations, client=durations, server=durations),
+                breaker=st.fixed_dictionaries(
+                    {"observe": st.sampled_from(observes)},
+                    optional={
+                        "error_limit": st.integers(1, 1_000),
+                        "on_error": st.sampled_from(on_errors),
+                    },
+                ),
+                guards=optional(allow_empty=st.booleans()),
+            )
+        ),
+    }
+
+
+@st.composite
+def catalogues(draw, max_size=4):
+    entries = draw(
+        st.lists(st.tuples(names, ports), unique_by=(lambda e: e[0], lambda e: e[1]), max_size=max_size)
+    )
+    return parse_services(
+        [{"name": name, "port": port, **draw(definitions())} for name, port in entries]
+    )
+
+
+def _is_address(text):
+    try:
+        return parse_address(text) == text
+    except ValueError:
+        return False
+
+
+addresses = st.one_of(
+    st.integers(0, 255).map(lambda n: f"10.0.0.{n}"),
+    st.ip_addresses().map(str).filter(_is_address),
+)
+words = st.from_regex(r"[A-Za-z0-9._:-]{1,12}", fullmatch=True)
+
+registrations = st.builds(
+    Registration,
+    child=words,
+    address=addresses,
+    port=ports,
+    weight=st.none() | st.integers(0, 256),
+    backup=st.booleans(),
+    max_connections=st.none() | st.integers(1, 1_000_000),
+    labels=st.dictionaries(words, words, max_size=3),
+)
+
+nerve_documents = st.fixed_dictionaries(
+    {"host": addresses, "port": ports},
+    optional={
+        "name": words,
+        "weight": st.integers(0, 256),
+        "labels": st.dictionaries(words, words, max_size=3),
+        "haproxy_server_options": st.sampled_from(["backup", "maxconn 7", "backup maxconn 7", ""]),
+    },
+)
+
+
+def encoded(document, sequence=1):
+    """nerve's JSON as a child's name."""
+    text = base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
+    return f"base64_{len(text)}_{text}_{sequence:010}"
+
+
+def bare(address, port):
+    host = f"[{address}]" if ":" in address else address
+    return f"{host}:{port}"
+
+
+valid_znodes = st.one_of(
+    st.builds(bare, addresses, ports).map(lambda child: (child, b"")),
+    addresses.map(lambda address: (address, b"")),
+    st.tuples(words, nerve_documents.map(lambda d: json.dumps(d).encode())),
+    nerve_documents.map(lambda d: (encoded(d), b"")),
+)
+
+# Near misses: valid documents with one field of anything, and what injects directives elsewhere.
+hostile_text = st.one_of(
+    st.text(max_size=20),
+    st.text(st.characters(codec=None), max_size=20),
+    st.sampled_from(
+        [
+            "a\n    server evil 10.6.6.6:80",
+            "10.0.0.1\nglobal",
+            "x; disable server a/b",
+            "10.0.0.1 backup",
+            " 10.0.0.1",
+            "0.0.0.0",
+            "::",
+            "fe80::1%eth0",
+            "localhost",
+            "%",
+            "${HOME}",
+            "check-sni evil",
+            "weight 5 ; shutdown",
+            "backup\u00a0",
+        ]
+    ),
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | hostile_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile_text, inner, max_size=3),
+    max_leaves=6,
+)
+hostile_documents = st.builds(
+    lambda document, key, value: document | {key: value},
+    nerve_documents,
+    st.sampled_from(["host", "port", "name", "weight", "haproxy_server_options", "labels"])
+    | hostile_text,
+    anything,
+)
+znodes = st.one_of(
+    valid_znodes,
+    st.tuples(words, hostile_documents.map(lambda d: json.dumps(d).encode())),
+    hostile_documents.map(lambda d: (encoded(d), b"")),
+    st.tuples(hostile_text, st.binary(max_size=40)),
+    hostile_text.map(lambda child: (child, b"")),
+)
+
+
+def live_server(server, **state):
+    """The server as HAProxy runs it: up, checked, in traffic, unless `state` differs."""
+    healthy = LiveServer(
+        name=server.name,
+        address=server.address,
+        port=server.port,
+        weight=server.weight,
+        backup=server.backup,
+        max_connections=server.max_connections,
+        up=True,
+        checked=True,
+        maintenance=False,
+        draining=False,
+        sessions=0,
+        changed_s=0,
+    )
+    return replace(healthy, **state)
+
+
+def live_service(service: Service, *servers: LiveServer) -> LiveService:
+    return LiveService(service.name, fingerprint(service), servers)
+
+
+@st.composite
+def live_services(draw, service):
+    """Any state in which earlier runs, kills and hands may have left a service of ours."""
+    found = draw(st.lists(registrations, max_size=4, unique_by=lambda r: (r.address, r.port)))
+    servers = []
+    for registration in found:
+        server = wanted_server(service, registration)
+        state = draw(
+            optional(
+                up=st.booleans(),
+                checked=st.booleans(),
+                maintenance=st.booleans(),
+                draining=st.booleans(),
+                weight=st.integers(0, 256),
+                backup=st.booleans(),
+                max_connections=st.none() | st.integers(1, 99),
+                address=addresses,
+                sessions=st.integers(0, 9),
+            )
+        )
+        servers.append(live_server(server, **state))
+    mark = draw(st.sampled_from([fingerprint(service), "0" * 16, None]))
+    return LiveService(service.name, mark, tuple(servers))

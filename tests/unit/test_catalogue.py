@@ -1,0 +1,216 @@
+import pytest
+from hypothesis import given
+from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts, parse_services
+from selvage.fields import Invalid
+from strategies import anything, catalogues
+
+
+def parse(**fields):
+    (service,) = parse_services([{"name": "inventory", "port": 3000} | fields])
+    return service
+
+
+def refused(raw):
+    with pytest.raises(Invalid) as caught:
+        parse_services(raw)
+    return str(caught.value)
+
+
+def refused_with(**fields):
+    return refused([{"name": "inventory", "port": 3000} | fields])
+
+
+def test_the_defaults():
+    assert parse() == Service(
+        name="inventory",
+        port=3000,
+        mode="http",
+        balance="roundrobin",
+        check=Check("http", "/health", 2_000, 1_000, 2, 3, None),
+        timeouts=Timeouts(None, None, None),
+        breaker=None,
+        instance_port=None,
+        max_connections=None,
+        drain_ms=30_000,
+        guards=Guards(allow_empty=False),
+    )
+
+
+def test_every_field():
+    service = parse(
+        mode="tcp",
+        balance="leastconn",
+        check={
+            "type": "mysql", "user": "check", "interval": "1s", "timeout": "500ms",
+            "rise": 1, "fall": 2,
+        },
+        timeouts={"connect": "1s", "client": "1h", "server": "2h"},
+        breaker={"observe": "layer4", "error_limit": 5, "on_error": "sudden-death"},
+        instance_port=3306,
+        max_connections=50,
+        drain="0s",
+        guards={"allow_empty": True},
+    )  # fmt: skip
+    assert service == Service(
+        name="inventory",
+        port=3000,
+        mode="tcp",
+        balance="leastconn",
+        check=Check("mysql", "", 1_000, 500, 1, 2, "check"),
+        timeouts=Timeouts(1_000, 3_600_000, 7_200_000),
+        breaker=Breaker("layer4", 5, "sudden-death"),
+        instance_port=3306,
+        max_connections=50,
+        drain_ms=0,
+        guards=Guards(allow_empty=True),
+    )
+
+
+def test_the_check_follows_the_mode():
+    assert parse(mode="tcp").check.type == "tcp"
+    assert parse(mode="tcp").check.path == ""
+    assert parse(check={"type": "tcp"}).check.path == ""
+    assert parse(mode="tcp", check={"type": "http"}).check.path == "/health"
+
+
+def test_an_observed_breaker_has_defaults():
+    assert parse(breaker={"observe": "layer7"}).breaker == Breaker("layer7", 10, "mark-down")
+
+
+@pytest.mark.parametrize(
+    "fields", ["check", "timeouts", "breaker", "guards", "instance_port", "max_connections"]
+)
+def test_null_counts_as_absent(fields):
+    assert parse(**{fields: None}) == parse()
+
+
+def test_nulls_within_count_as_absent():
+    nulls = parse(
+        check={"path": None, "user": None},
+        timeouts={"connect": None},
+        breaker={"observe": None, "error_limit": None},
+    )
+    assert nulls == parse()
+
+
+@pytest.mark.parametrize("raw", [None, []])
+def test_no_services(raw):
+    assert parse_services(raw) == ()
+
+
+def test_the_order_of_the_input_does_not_matter():
+    entries = [{"name": name, "port": port} for name, port in (("b", 2), ("a", 3), ("c", 1))]
+    assert [service.name for service in parse_services(entries)] == ["a", "b", "c"]
+    assert parse_services(entries) == parse_services(entries[::-1])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "Inventory", "a b", "a.b", "-a", "_a", "a\n", "a;b", "é", "a" * 64, 5, ["a"], "a/b", "a%"],
+)
+def test_names_are_plain(name):
+    assert refused_with(name=name).startswith("services[0].name: expected lower-case letters")
+
+
+def test_the_longest_name():
+    assert parse(name="a" * 63).name == "a" * 63
+
+
+@pytest.mark.parametrize("port", [0, 65_536, -1, 1.5, True, "http", "80 "])
+def test_ports_have_a_range(port):
+    assert refused_with(port=port).startswith("services[0].port: expected a whole number")
+
+
+def test_names_and_ports_stand_once():
+    assert refused([{"name": "a", "port": 1}, {"name": "a", "port": 2}]) == (
+        "services: the name a stands twice"
+    )
+    assert refused([{"name": "a", "port": 1}, {"name": "b", "port": 1}]) == (
+        "services: the port 1 stands twice"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "", "health", "/a b", "/a\n", "/a\tb", '/"', "/'", "/#", "/\\", "/$HOME", "/a;b", "/é",
+        "/" + "a" * 255, 5,
+    ],
+)  # fmt: skip
+def test_check_paths_hold_nothing_that_haproxy_interprets(path):
+    assert refused_with(check={"path": path}).startswith("services[0].check.path: expected a path")
+
+
+@pytest.mark.parametrize("path", ["/", "/a/b.c?x=1&y=%20", "/" + "a" * 254])
+def test_check_paths(path):
+    assert parse(check={"path": path}).check.path == path
+
+
+@pytest.mark.parametrize("user", ["", "a b", "a\n", "a;", "root'", "é", "a" * 33])
+def test_check_users_are_plain(user):
+    message = refused_with(mode="tcp", check={"type": "mysql", "user": user})
+    assert message.startswith("services[0].check.user: expected letters")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"mode": "udp"}, "mode: expected one of http, tcp, got udp"),
+        ({"balance": "static-rr"}, "balance: expected one of roundrobin, leastconn"),
+        ({"check": {"type": "mysql"}}, "check.type: mysql needs mode tcp"),
+        ({"check": {"type": "redis"}}, "check.type: redis needs mode tcp"),
+        (
+            {"check": {"type": "tcp", "path": "/"}},
+            "check.path: belongs to type http, but the type is tcp",
+        ),
+        (
+            {"check": {"user": "a"}},
+            "check.user: belongs to type mysql, but the type is http",
+        ),
+        ({"check": {"interval": "1ms"}}, "check.interval: expected a duration from 50ms"),
+        ({"check": {"rise": 0}}, "check.rise: expected a whole number"),
+        ({"check": {"inter": "1s"}}, "check.inter: is not a known field"),
+        (
+            {"mode": "tcp", "breaker": {"observe": "layer7"}},
+            "breaker.observe: layer7 needs mode http",
+        ),
+        ({"breaker": {"error_limit": 5}}, "breaker.error_limit: has no effect without observe"),
+        ({"breaker": {"on_error": "mark-down"}}, "breaker.on_error: has no effect without observe"),
+        ({"breaker": {"observe": "layer5"}}, "breaker.observe: expected one of layer4, layer7"),
+        ({"timeouts": {"queue": "1s"}}, "timeouts.queue: is not a known field"),
+        ({"timeouts": {"client": "0s"}}, "timeouts.client: expected a duration"),
+        ({"guards": {"allow_emtpy": True}}, "guards.allow_emtpy: is not a known field; did you"),
+        ({"guards": {"allow_empty": "no"}}, "guards.allow_empty: expected true or false, got no"),
+        ({"instance_port": 0}, "instance_port: expected a whole number from 1 to 65535, got 0"),
+        ({"max_connections": 0}, "max_connections: expected a whole number"),
+        ({"drain": 5}, "drain: expected a duration"),
+        ({"instances": 5}, "instances: is not a known field; did you mean instance_port?"),
+        ({"check": "/health"}, "check: expected a mapping, got a string"),
+    ],
+)
+def test_refusals_name_the_place(fields, message):
+    assert refused_with(**fields).startswith(f"services[0].{message}")
+
+
+def test_the_caller_names_the_place_of_the_list():
+    with pytest.raises(Invalid, match=r"^fabric_services\[0\]\.name: is required$"):
+        parse_services([{"port": 1}], "fabric_services")
+
+
+@pytest.mark.parametrize("raw", ["inventory", {"name": "a"}, 5])
+def test_the_catalogue_is_a_list(raw):
+    assert refused(raw).startswith("services: expected a list")
+
+
+@given(anything)
+def test_whatever_the_input_it_is_parsed_or_refused(raw):
+    try:
+        parse_services(raw)
+    except Invalid as error:
+        assert "\n" not in str(error)
+
+
+@given(catalogues())
+def test_a_catalogue_is_sorted_and_unique(services):
+    assert list(services) == sorted(services, key=lambda service: service.name)
+    assert len({service.port for service in services}) == len(services)

@@ -1,0 +1,256 @@
+"""Checks against servers that answer, dribble, hang, lie or are not there."""
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from selvage import checks
+from selvage.catalogue import Check, Service
+
+LIMIT_S = 0.3
+Behaviour = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def serving(behave: Behaviour) -> Iterator[int]:
+    """A server on loopback that gives each connection to `behave`; yields its port."""
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    behave(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(timeout=5)
+
+
+def answering(answer: bytes) -> Behaviour:
+    def behave(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(answer)
+
+    return behave
+
+
+def greeting(answer: bytes) -> Behaviour:
+    return lambda connection: connection.sendall(answer)
+
+
+def dribbling(answer: bytes) -> Behaviour:
+    def behave(connection: socket.socket) -> None:
+        for byte in answer * 100:
+            connection.sendall(bytes([byte]))
+            time.sleep(LIMIT_S / 10)
+
+    return behave
+
+
+def hanging(connection: socket.socket) -> None:
+    connection.recv(4096)
+    connection.recv(4096)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy", "detail"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", True, "HTTP 200"),
+        (b"HTTP/1.0 204\r\n\r\n", True, "HTTP 204"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", True, "HTTP 302"),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", False, "HTTP 100"),
+        (b"HTTP/1.1 404 Not Found\r\n\r\n", False, "HTTP 404"),
+        (b"HTTP/1.1 503 Service Unavailable\r\n\r\n", False, "HTTP 503"),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", False, "not an HTTP answer: HTTP/1.1 2000 OK"),
+        (b"SSH-2.0-OpenSSH\r\n", False, "not an HTTP answer: SSH-2.0-OpenSSH"),
+        (b"HTTP/1.1 200 OK", False, "closed without a complete answer"),
+        (b"", False, "closed without a complete answer"),
+        (b"x" * 100_000, False, "the first line does not end"),
+        (b"\x1b[31m\xff\x00\r\n", False, "not an HTTP answer: ?[31m\ufffd?"),
+    ],
+)
+def test_http_judges_the_status_line(answer: bytes, healthy: bool, detail: str) -> None:
+    with serving(answering(answer)) as port:
+        result = checks.http("127.0.0.1", port, "/health", LIMIT_S)
+    assert result == checks.CheckResult(healthy, detail)
+
+
+def test_http_asks_for_the_path_as_haproxy_does() -> None:
+    requests = []
+
+    def behave(connection: socket.socket) -> None:
+        requests.append(connection.recv(4096))
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    with serving(behave) as port:
+        checks.http("127.0.0.1", port, "/health?deep=1", LIMIT_S)
+    assert requests[0].split(b"\r\n")[0] == b"GET /health?deep=1 HTTP/1.0"
+
+
+@pytest.mark.parametrize("behave", [hanging, dribbling(b"HTTP/1.1 200 OK")])
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda port: checks.http("127.0.0.1", port, "/", LIMIT_S),
+        lambda port: checks.redis("127.0.0.1", port, LIMIT_S),
+        lambda port: checks.mysql("127.0.0.1", port, LIMIT_S),
+    ],
+)
+def test_one_deadline_bounds_the_whole_conversation(
+    behave: Behaviour, check: Callable[[int], checks.CheckResult]
+) -> None:
+    with serving(behave) as port, within(LIMIT_S * 2):
+        result = check(port)
+    assert result == checks.CheckResult(False, "no answer within 0.3 s")
+
+
+def test_tcp() -> None:
+    with serving(hanging) as port:
+        assert checks.tcp("127.0.0.1", port, LIMIT_S) == checks.CheckResult(True, "connected")
+    assert checks.tcp("127.0.0.1", port, LIMIT_S) == checks.CheckResult(
+        False, "Connection refused"
+    )
+
+
+def test_a_full_backlog_is_a_time_out() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                waiting = stack.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(address)
+            with within(LIMIT_S * 2):
+                result = checks.tcp(*address, LIMIT_S)
+    assert result == checks.CheckResult(False, "no answer within 0.3 s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "healthy"),
+    [
+        (b"+PONG\r\n", True),
+        (b"-NOAUTH Authentication required.\r\n", False),
+        (b"-LOADING Redis is loading the dataset in memory\r\n", False),
+        (b"+PONGO\r\n", False),
+    ],
+)
+def test_redis(answer: bytes, healthy: bool) -> None:
+    with serving(answering(answer)) as port:
+        result = checks.redis("127.0.0.1", port, LIMIT_S)
+    assert result == checks.CheckResult(healthy, f"answered: {answer.decode().strip()}")
+
+
+@pytest.mark.parametrize(
+    ("greets", "healthy", "detail"),
+    [
+        (b"\x0a\0\0\0\x0a8.0.36\0\xff\xff\xff", True, "MySQL: 8.0.36"),
+        (b"\x17\0\0\0\xff\x10\x04Too many connections", False, "MySQL error: Too many connections"),
+        (b"\0\0\0\0", False, "not a MySQL handshake: an empty packet"),
+        (b"\x04\0\0\0HTTP", False, "not a MySQL handshake: HTTP"),
+        (b"\xff\xff\xff\0\x0a8", False, "closed without a complete answer"),
+        (b"\x0a\0", False, "closed without a complete answer"),
+    ],
+)
+def test_mysql_reads_the_first_packet(greets: bytes, healthy: bool, detail: str) -> None:
+    with serving(greeting(greets)) as port:
+        result = checks.mysql("127.0.0.1", port, LIMIT_S)
+    assert result == checks.CheckResult(healthy, detail)
+
+
+@pytest.mark.parametrize(
+    ("script", "healthy", "detail"),
+    [
+        ("echo fine", True, "exit 0: fine"),
+        ("echo lag 40 s >&2; exit 3", False, "exit 3: lag 40 s"),
+        ("kill -TERM $$", False, "exit -15"),
+        ("printf '\\033[1mbold\\nnext'", True, "exit 0: ?[1mbold next"),
+        ("exec >&- 2>&-; exit 0", True, "exit 0"),
+        ("head -c 1000000 /dev/zero | tr '\\0' x", True, f"exit 0: {'x' * 192}"),
+    ],
+)
+def test_execute(script: str, healthy: bool, detail: str) -> None:
+    result = checks.execute(("/bin/sh", "-c", script), 5)
+    assert result == checks.CheckResult(healthy, detail)
+
+
+def test_execute_has_no_shell() -> None:
+    result = checks.execute(("/bin/echo", "$HOME; exit 1"), 5)
+    assert result == checks.CheckResult(True, "exit 0: $HOME; exit 1")
+
+
+@pytest.mark.parametrize("command", [("/nonexistent",), ("/etc/passwd",), ("/bin/echo", "\0")])
+def test_a_command_that_cannot_run_is_unhealthy(command: tuple[str, ...]) -> None:
+    result = checks.execute(command, 5)
+    assert not result.healthy
+    assert result.detail.startswith(f"cannot run: {command[0]}: ")
+
+
+def alive(pid_file: Path) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+        return "(sleep) Z" not in Path(f"/proc/{pid_file.read_text().strip()}/stat").read_text()
+    return False
+
+
+@pytest.mark.parametrize("noise", ["", "while :; do echo noise; done &"])
+def test_the_whole_group_is_killed_at_the_time_limit(tmp_path: Path, noise: str) -> None:
+    pid = tmp_path / "pid"
+    script = f"{noise} sleep 60 & echo $! > {pid}; wait"
+    with within(LIMIT_S * 3):
+        result = checks.execute(("/bin/sh", "-c", script), LIMIT_S)
+    assert result == checks.CheckResult(False, "no result within 0.3 s")
+    assert not alive(pid)
+
+
+def test_a_child_that_holds_the_pipe_neither_delays_nor_survives(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    with within(2):
+        result = checks.execute(("/bin/sh", "-c", f"sleep 60 & echo $! > {pid}; echo done"), 10)
+    assert result == checks.CheckResult(True, "exit 0: done")
+    assert not alive(pid)
+
+
+def test_checks_leave_no_file_open() -> None:
+    before = os.listdir("/proc/self/fd")
+    with serving(answering(b"HTTP/1.1 200 OK\r\n\r\n")) as port:
+        checks.http("127.0.0.1", port, "/", LIMIT_S)
+    checks.tcp("127.0.0.1", port, LIMIT_S)
+    checks.execute(("/bin/sleep", "5"), 0.05)
+    checks.execute(("/bin/true",), 5)
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"),
+    [
+        (Check(type="http", path="/up", timeout_ms=300), b"HTTP/1.1 200 OK\r\n\r\n"),
+        (Check(type="redis", path="", timeout_ms=300), b"+PONG\r\n"),
+        (Check(type="mysql", path="", timeout_ms=300), b"\x03\0\0\0\x0a8\0"),
+        (Check(type="tcp", path="", timeout_ms=300), b""),
+    ],
+)
+def test_probe_runs_the_services_own_check(check: Check, answer: bytes) -> None:
+    service = Service(name="s", port=3000, check=check)
+    behave = greeting(answer) if check.type == "mysql" else answering(answer)
+    with serving(behave) as port:
+        assert checks.probe(service, "127.0.0.1", port).healthy
+    assert not checks.probe(service, "127.0.0.1", port).healthy
+    if check.type != "tcp":
+        with serving(greeting(b"nonsense\r\n")) as port:
+            assert not checks.probe(service, "127.0.0.1", port).healthy
