@@ -5,10 +5,11 @@ import json
 from dataclasses import replace
 
 from hypothesis import strategies as st
+
 from selvage.catalogue import Service, parse_services
-from selvage.haproxy_config import fingerprint, wanted_server
-from selvage.model import LiveServer, LiveService, Registration
-from selvage.registration import parse_address
+from selvage.haproxy_config import fingerprint, render, wanted_server
+from selvage.model import LiveServer, LiveService, Registration, Server
+from selvage.registration import Reading, parse_address, read
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
 ports = st.integers(1, 65_535)
@@ -38,7 +39,12 @@ def definitions(draw):
     mode = draw(st.sampled_from(["http", "tcp"]))
     kind = draw(st.sampled_from(["http", "tcp"] if mode == "http" else list(checks)))
     check = draw(checks[kind]) | draw(
-        optional(interval=durations, timeout=durations, rise=st.integers(1, 9), fall=ports.map(lambda n: n % 9 + 1))
+        optional(
+            interval=durations,
+            timeout=durations,
+            rise=st.integers(1, 9),
+            fall=ports.map(lambda n: n % 9 + 1),
+        )
     )
     if kind == "http":
         check["type"] = "http"
@@ -70,7 +76,9 @@ def definitions(draw):
 @st.composite
 def catalogues(draw, max_size=4):
     entries = draw(
-        st.lists(st.tuples(names, ports), unique_by=(lambda e: e[0], lambda e: e[1]), max_size=max_size)
+        st.lists(
+            st.tuples(names, ports), unique_by=(lambda e: e[0], lambda e: e[1]), max_size=max_size
+        )
     )
     return parse_services(
         [{"name": name, "port": port, **draw(definitions())} for name, port in entries]
@@ -198,25 +206,60 @@ def live_service(service: Service, *servers: LiveServer) -> LiveService:
 
 
 @st.composite
-def live_services(draw, service):
+def live_services(draw, service, known=()):
     """Any state in which earlier runs, kills and hands may have left a service of ours."""
-    found = draw(st.lists(registrations, max_size=4, unique_by=lambda r: (r.address, r.port)))
-    servers = []
-    for registration in found:
-        server = wanted_server(service, registration)
-        state = draw(
-            optional(
-                up=st.booleans(),
-                checked=st.booleans(),
-                maintenance=st.booleans(),
-                draining=st.booleans(),
-                weight=st.integers(0, 256),
-                backup=st.booleans(),
-                max_connections=st.none() | st.integers(1, 99),
-                address=addresses,
-                sessions=st.integers(0, 9),
+    others = st.builds(lambda registration: wanted_server(service, registration), registrations)
+    found = draw(
+        st.lists(
+            others | st.sampled_from(known) if known else others,
+            max_size=4,
+            unique_by=lambda server: server.name,
+        )
+    )
+    states = optional(
+        up=st.booleans(),
+        checked=st.booleans(),
+        maintenance=st.booleans(),
+        draining=st.booleans(),
+        weight=st.integers(0, 256),
+        backup=st.booleans(),
+        max_connections=st.none() | st.integers(1, 99),
+        address=addresses,
+        sessions=st.integers(0, 9),
+    )
+    mark = draw(st.just(fingerprint(service)) | st.sampled_from(["0" * 16, None]))
+    servers = tuple(live_server(server, **draw(st.just({}) | states)) for server in found)
+    return LiveService(service.name, mark, servers)
+
+
+def as_wanted(found):
+    return Server(
+        found.name, found.address, found.port, found.weight, found.backup, found.max_connections
+    )
+
+
+@st.composite
+def worlds(draw):
+    """A catalogue, what the registry holds, what HAProxy runs and what the file says."""
+    services = draw(catalogues(max_size=3))
+    readings, live, filed = {}, {}, {}
+    for service in services:
+        found = dict(draw(st.lists(znodes, max_size=4)))
+        readings[service.name] = draw(
+            st.sampled_from(
+                [read(found, service.instance_port), Reading(failure="it could not be read")]
             )
         )
-        servers.append(live_server(server, **state))
-    mark = draw(st.sampled_from([fingerprint(service), "0" * 16, None]))
-    return LiveService(service.name, mark, tuple(servers))
+        known = [wanted_server(service, r) for r in readings[service.name].registrations]
+        if draw(st.booleans()):
+            live[service.name] = draw(live_services(service, known))
+        servers = live[service.name].servers if service.name in live else ()
+        filed[service.name] = draw(
+            st.lists(
+                st.sampled_from([*known, *map(as_wanted, servers)]), unique_by=lambda s: s.name
+            )
+            if known or servers
+            else st.just([])
+        )
+    current = draw(st.sampled_from([render(services, filed), "", "damaged\n"]))
+    return services, readings, draw(st.sampled_from([live, None])), current

@@ -25,20 +25,20 @@ class Checker(threading.Thread):
         self.instance = instance
         self.health = Health(instance.check.rise, instance.check.fall)
         self._on_change = on_change
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self._beat = time.monotonic()
 
     def run(self) -> None:
         """Check until told to stop."""
-        while not self._stop.is_set():
+        while not self._ended.is_set():
             self._beat = time.monotonic()
             self._take(check(self.instance))
             elapsed = time.monotonic() - self._beat
-            self._stop.wait(max(0.0, self.instance.check.interval_s - elapsed))
+            self._ended.wait(max(0.0, self.instance.check.interval_s - elapsed))
 
     def stop(self) -> None:
         """Begin no more checks; a check under way ends within its time limit."""
-        self._stop.set()
+        self._ended.set()
 
     @property
     def stuck(self) -> bool:

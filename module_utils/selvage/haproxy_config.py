@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from .catalogue import Service
-from .model import Registration, Server
+from .catalogue import MAX_CONNECTIONS, Service
+from .model import WEIGHT_MAX, Registration, Server
 from .registration import parse_address
 
 HEADER: Final = """\
@@ -177,5 +177,10 @@ def _parse_server(service: str, line: str) -> Server | None:
         backup=backup is not None,
         max_connections=int(limit) if limit else None,
     )
+    in_range = (
+        1 <= server.port <= 65_535
+        and server.weight <= WEIGHT_MAX
+        and (server.max_connections is None or 1 <= server.max_connections <= MAX_CONNECTIONS)
+    )
     written = f"    server {server.name} {_own_arguments(server)} "
-    return server if name == server.name and line.startswith(written) else None
+    return server if in_range and name == server.name and line.startswith(written) else None

@@ -189,7 +189,7 @@ class Runtime:
         for start in range(0, len(names), _VARIABLES_A_LINE):
             part = names[start : start + _VARIABLES_A_LINE]
             answer = self._ask("; ".join(f"get var {name}" for name in part))
-            found.update(m.groups() for m in map(_VARIABLE.fullmatch, answer.splitlines()) if m)
+            found.update((m[1], m[2]) for m in map(_VARIABLE.fullmatch, answer.splitlines()) if m)
         return found
 
     def _ask(self, line: str) -> str:
@@ -309,7 +309,9 @@ def _exchange(path: str, line: str, timeout_s: float, *, half_close: bool) -> st
             f"{path}: permission denied; run as the user that owns HAProxy's sockets"
         ) from error
     except TimeoutError as error:
-        raise HAProxyUnavailable(f"{path}: HAProxy does not answer within {timeout_s:g} s") from error
+        raise HAProxyUnavailable(
+            f"{path}: HAProxy does not answer within {timeout_s:g} s"
+        ) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise HAProxyUnavailable(f"{path}: {reason}; is HAProxy running?") from error

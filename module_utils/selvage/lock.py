@@ -22,7 +22,9 @@ def held(path: Path, limit_s: float, *, create: bool) -> Iterator[None]:
     nothing behind. The kernel lets go of the lock when its holder ends, however it ends.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644)
+        descriptor = os.open(
+            path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644
+        )
     except FileNotFoundError as error:
         if create:
             raise Locked(f"{path.parent}: the state directory does not exist") from error

@@ -197,18 +197,18 @@ def _plan_service(
     live: LiveService | None,
     filed: tuple[Server, ...],
 ) -> ServicePlan:
+    found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))
     baseline = filed if live is None else _staying(service, live, filed)
     wanted = tuple(sorted(wanted_server(service, r) for r in reading.registrations))
     held = None
     if reading.failure is not None:
         held = f"its registrations are not known: {reading.failure}"
-    elif not wanted and baseline and not service.guards.allow_empty:
+    elif not wanted and not service.guards.allow_empty and (baseline or any(map(_serves, found))):
         held = "no valid registration is left, and guards.allow_empty is false"
     if held is not None:
         wanted = baseline
 
     reload = _reload_reason(service, live) if running else None
-    found = live.servers if live is not None else () if running else map(_as_live, filed)
     steps = _steps(service, wanted, {server.name: server for server in found}, held is not None)
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
@@ -235,9 +235,7 @@ def _staying(service: Service, live: LiveService, filed: tuple[Server, ...]) -> 
     for found in live.servers:
         if found.name in known:
             servers.append(known[found.name])
-        elif found.name == server_name(service.name, found.address, found.port) and not (
-            found.maintenance or found.draining
-        ):
+        elif _serves(found) and found.name == server_name(service.name, found.address, found.port):
             servers.append(
                 Server(
                     name=found.name,
@@ -249,6 +247,10 @@ def _staying(service: Service, live: LiveService, filed: tuple[Server, ...]) -> 
                 )
             )
     return tuple(sorted(servers))
+
+
+def _serves(found: LiveServer) -> bool:
+    return not (found.maintenance or found.draining)
 
 
 def _reload_reason(service: Service, live: LiveService | None) -> str | None:
@@ -302,7 +304,7 @@ def _steps(
             changes += _settings(server, found)
     names = {server.name for server in wanted}
     for name, found in sorted(live.items()):
-        if name not in names and (found.maintenance or found.draining or not held):
+        if name not in names and not (held and _serves(found)):
             drains += _drain(found)
             leaves.append(Remove(name, service.drain_ms))
     return joins + changes + drains + leaves
@@ -316,5 +318,5 @@ def _settings(server: Server, found: LiveServer) -> Iterator[Step]:
 
 
 def _drain(found: LiveServer) -> Iterator[Step]:
-    if not (found.maintenance or found.draining):
+    if _serves(found):
         yield Drain(found.name)

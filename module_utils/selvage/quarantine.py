@@ -28,13 +28,7 @@ def keep(text: str, current: str, names: Collection[str]) -> str:
     return text
 
 
-def new_ports(text: str, current: str) -> dict[str, int]:
-    """The local ports that `text` listens on and `current` does not, by service."""
-    return {
-        name: port for name, port in _ports(text).items() if port not in _ports(current).values()
-    }
-
-
-def _ports(text: str) -> dict[str, int]:
+def listeners(text: str) -> dict[str, int]:
+    """The local port of each service in a services file."""
     pattern = r"^listen (\S+)\n    bind 127\.0\.0\.1:([0-9]+)$"
     return {name: int(port) for name, port in re.findall(pattern, text, re.MULTILINE)}

@@ -76,6 +76,7 @@ class Registrar:
         self._drained: dict[str, str] = {}
         self._wishes: dict[Announcement, Wish] = {}
         self._registered: set[Announcement] = set()
+        self._left_at: dict[Announcement, float] = {}
         self._settled = False
         self._failures = 0
         self._passed_at = self._due_at = 0.0
@@ -103,18 +104,15 @@ class Registrar:
     def _leave(self) -> None:
         """Deregister, wait until the clients have gone, end the session."""
         systemd.notify("STOPPING=1")
-        drain_s = max(
-            (
-                checker.instance.drain_s
-                for checker in self._checkers
-                if checker.instance.announcement in self._registered
-            ),
-            default=0.0,
-        )
         self._take_out(checker.instance.announcement for checker in self._checkers)
         self._until(lambda: self._settled or self._stops > 1, GIVE_UP_S)
-        event(_logger, logging.INFO, "waiting until the clients have gone", seconds=drain_s)
-        self._until(lambda: self._stops > 1, drain_s)
+        gone_at = [
+            self._left_at.get(checker.instance.announcement, 0.0) + checker.instance.drain_s
+            for checker in self._checkers
+        ]
+        wait_s = max(0.0, max(gone_at, default=0.0) - time.monotonic())
+        event(_logger, logging.INFO, "waiting for the clients to leave", seconds=f"{wait_s:.1f}")
+        self._until(lambda: self._stops > 1, wait_s)
         registry.close(self._client)
 
     def _reload(self) -> None:
@@ -144,7 +142,7 @@ class Registrar:
     def _take_out(self, announcements: Iterable[Announcement]) -> None:
         self._leaving = frozenset(announcements)
         self._settled = False
-        self._due_at = 0.0
+        self._events.put(Event.CHANGED)
 
     def _until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
@@ -152,7 +150,11 @@ class Registrar:
             self._step(min(left, TURN_S))
 
     def _step(self, wait_s: float = TURN_S) -> None:
-        """Act once, then wait for events."""
+        """Wait for events, at most that long, and act on what is so then."""
+        with contextlib.suppress(queue.Empty):
+            self._heed(self._events.get(timeout=wait_s))
+            while True:
+                self._heed(self._events.get_nowait())
         self._follow_connection()
         self._follow_drain()
         wishes = {checker.instance.announcement: self._wish(checker) for checker in self._checkers}
@@ -163,10 +165,6 @@ class Registrar:
         if self._client.connected and self._due_at <= time.monotonic():
             self._pass()
         self._report()
-        with contextlib.suppress(queue.Empty):
-            self._heed(self._events.get(timeout=wait_s))
-            while True:
-                self._heed(self._events.get_nowait())
 
     def _heed(self, happening: Event) -> None:
         if happening is Event.STOP:
@@ -206,6 +204,8 @@ class Registrar:
         if wanted is Wish.ABSENT:
             change: Change | None = self._announcer.withdraw(announcement)
             self._registered.discard(announcement)
+            if change is Change.DEREGISTERED:
+                self._left_at[announcement] = time.monotonic()
         else:
             change = self._announcer.announce(announcement, only_if_there=wanted is Wish.AS_FOUND)
         if change is not None and change is not Change.NONE:
@@ -214,6 +214,7 @@ class Registrar:
             self._registered.add(announcement)
 
     def _connect(self) -> None:
+        self._client_since = time.monotonic()
         self._client = registry.connect(
             self._settings.registry, lambda _: self._events.put(Event.CHANGED)
         )
@@ -222,7 +223,8 @@ class Registrar:
         )
 
     def _follow_connection(self) -> None:
-        if registry.ended(self._client):
+        # A client that has only just been made has not yet begun to connect.
+        if registry.ended(self._client) and time.monotonic() - self._client_since > GIVE_UP_S:
             event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
             registry.close(self._client)
             self._connect()
@@ -288,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.check:
-        print(f"{options.config}: valid, {len(settings.instances)} instances")
+        print(f"{options.config}: valid, instances: {len(settings.instances)}")
         return 0
     setup()
     _mark(settings.state_directory / "started", started)

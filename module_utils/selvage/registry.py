@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
+from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import EventType, KeeperState, WatchedEvent
 
 from .fields import Fields, unique
@@ -48,7 +48,9 @@ def parse_settings(fields: Fields) -> RegistrySettings:
     """The section `registry` of the daemons' configuration files; raises `fields.Invalid`."""
     hosts = fields.texts("hosts", _HOST, "host:port")
     if not hosts:
-        raise fields.fail("hosts", "is required: the ensemble's addresses, such as 198.18.0.11:2181")
+        raise fields.fail(
+            "hosts", "is required: the ensemble's addresses, such as 198.18.0.11:2181"
+        )
     unique(hosts, fields.at("hosts"), "host")
     username = fields.text("username", r"[^:\s]{0,64}", "a name without colon or space", "") or None
     password = fields.text("password", r"[^\r\n]{0,256}", "one line", "") or None
@@ -182,9 +184,7 @@ class RegistryView:
                 self._stale_data |= data
             raise RegistryUnavailable(_reason(error)) from error
 
-    def _read(
-        self, lists: set[str], data: set[tuple[str, str]], deadline: float
-    ) -> frozenset[str]:
+    def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> frozenset[str]:
         requests = {service: self._list(service) for service in sorted(lists)}
         # What is not known, or stale, is None until it is read.
         read: dict[str, dict[str, bytes | None]] = {}
@@ -203,7 +203,7 @@ class RegistryView:
         }
         for (service, child), request in gets.items():
             try:
-                read[service][child] = _result(request, deadline)[0]
+                read[service][child] = request.get(timeout=_left(deadline))[0]
             except NoNodeError:
                 del read[service][child]
         content = {s: {c: d for c, d in r.items() if d is not None} for s, r in read.items()}
@@ -211,21 +211,21 @@ class RegistryView:
         self._content = {**self._content, **content}
         return frozenset(changed)
 
-    def _children(self, service: str, request: Any, deadline: float) -> list[str]:
+    def _children(self, service: str, request: IAsyncResult, deadline: float) -> list[str]:
         while True:
             try:
-                children: list[str] = _result(request, deadline)
+                children: list[str] = request.get(timeout=_left(deadline))
                 return children
             except NoNodeError:
                 if self._watch is None:
                     return []
                 exists = self._client.exists_async(self._path(service), watch=self._watch)
-                if _result(exists, deadline) is None:
+                if exists.get(timeout=_left(deadline)) is None:
                     return []
             # It was made between the two requests.
             request = self._list(service)
 
-    def _list(self, service: str) -> Any:
+    def _list(self, service: str) -> IAsyncResult:
         return self._client.get_children_async(self._path(service), watch=self._watch)
 
     def _path(self, *names: str) -> str:
@@ -245,8 +245,8 @@ class RegistryView:
             self._on_change()
 
 
-def _result(request: Any, deadline: float) -> Any:
-    return request.get(timeout=max(0.0, deadline - time.monotonic()))
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def _reason(error: Exception) -> str:

@@ -1,5 +1,6 @@
 import pytest
 from hypothesis import given
+
 from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts, parse_services
 from selvage.fields import Invalid
 from strategies import anything, catalogues

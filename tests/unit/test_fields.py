@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from selvage.fields import Fields, Invalid, parse_duration, unique
 
 
@@ -105,7 +106,9 @@ def test_paths_are_absolute_and_plain(value):
 
 def test_lists_name_the_item():
     fields = Fields({"x": ["a", "B"]}, "")
-    assert refused(lambda: fields.texts("x", "[a-z]", "a letter")) == "x[1]: expected a letter, got B"
+    assert (
+        refused(lambda: fields.texts("x", "[a-z]", "a letter")) == "x[1]: expected a letter, got B"
+    )
     assert refused(lambda: Fields({"x": "a"}, "").texts("x", "a", "a")) == (
         "x: expected a list, got a string"
     )

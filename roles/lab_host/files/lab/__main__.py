@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 from cache import start_cache
-from cgroups import remove_cgroup
 from common import LabError
-from hosts import prepare, start, supervise
+from hosts import clear, prepare, start, supervise
+from kernel import raise_settings, restore_settings
 from keys import make_key, publish
 from layers import unmount
 from network import set_up_network, tear_down_network
@@ -26,7 +26,8 @@ from spec import Lab
 
 def up(lab: Lab) -> bool:
     """Bring the lab to life; returns whether anything had to change."""
-    changed = set_up_network(lab)
+    changed = raise_settings(lab.home.parent)
+    changed |= set_up_network(lab)
     make_key(lab)
     changed |= start_cache(lab)
     for machine in lab.machines:
@@ -45,24 +46,18 @@ def down(home: Path, keep_cache: bool) -> bool:
         lab = Lab.load(home)
         folders = [lab.folder(machine) for machine in lab.machines]
         end([folder / "pid" for folder in folders], patience=20)
-        # Only left when a supervisor was killed; its host ends with systemd-nspawn.
+        # Only left when a supervisor was killed.
         end([folder / "nspawn.pid" for folder in folders], patience=5)
         end([home / "cache" / "pid"], patience=5)
         for machine in lab.machines:
+            clear(lab, machine)
             unmount(lab.folder(machine) / "root")
-            if not Path("/run/systemd/system").is_dir():
-                remove_cgroup(lab.machine_name(machine))
-            propagated = Path("/run/systemd/nspawn/propagate") / lab.machine_name(machine)
-            if propagated.is_dir():
-                propagated.rmdir()
         unmount(home / "cache" / "root")
         tear_down_network(lab)
     state = home.parent
     shutil.rmtree(home)
     if not keep_cache and not any(state.glob("*/lab.json")):
-        before = state / "ip_forward.before"
-        if before.exists():
-            Path("/proc/sys/net/ipv4/ip_forward").write_text(before.read_text())
+        restore_settings(state)
         shutil.rmtree(state)
     return True
 

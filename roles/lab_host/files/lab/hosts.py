@@ -10,8 +10,8 @@ import time
 import uuid
 from pathlib import Path
 
-from cgroups import own_cgroup
-from common import LabError, run, write
+from cgroups import clear_cgroup, enter_cgroup
+from common import LabError, run, succeeds, write
 from keys import make_host_key, public
 from layers import mount_overlay
 from network import resolvers
@@ -61,24 +61,23 @@ def start(lab: Lab, machine: Machine) -> bool:
     folder = lab.folder(machine)
     if recorded(folder / "pid"):
         return False
-    command = [
-        sys.executable,
-        str(Path(__file__).resolve().parent),
-        "run",
-        str(lab.home),
-        machine.name,
-    ]
+    clear(lab, machine)
+    program = str(Path(__file__).resolve().parent)
+    command = [sys.executable, program, "run", str(lab.home), machine.name]
     if Path("/run/systemd/system").is_dir():
-        unit = f"selvage-lab-{lab.machine_name(machine)}"
-        run("systemd-run", "--quiet", "--collect", f"--unit={unit}", "-p", "Delegate=yes",
-            "-p", "KillMode=mixed", *command)  # fmt: skip
+        properties = ["-p", "Delegate=yes", "-p", "KillMode=mixed"]
+        run(
+            "systemd-run",
+            "--quiet",
+            "--collect",
+            f"--unit={lab.unit(machine)}",
+            *properties,
+            *command,
+        )
     else:
+        nowhere = subprocess.DEVNULL
         subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
         )
     deadline = time.monotonic() + 10
     while not recorded(folder / "pid"):
@@ -88,12 +87,24 @@ def start(lab: Lab, machine: Machine) -> bool:
     return True
 
 
+def clear(lab: Lab, machine: Machine) -> None:
+    """Remove what a host that ended badly left outside its folder."""
+    if not Path("/run/systemd/system").is_dir():
+        clear_cgroup(lab.unit(machine))
+    name = lab.machine_name(machine)
+    if succeeds("ip", "link", "show", f"vb-{name}"):
+        run("ip", "link", "delete", f"vb-{name}")
+    propagated = Path("/run/systemd/nspawn/propagate") / name
+    if propagated.is_dir():
+        propagated.rmdir()
+
+
 def supervise(lab: Lab, machine: Machine) -> None:
     """Run one host until it powers off or we are told to end; a reboot starts it again."""
     folder = lab.folder(machine)
     name = lab.machine_name(machine)
     if not Path("/run/systemd/system").is_dir():
-        own_cgroup(name)
+        enter_cgroup(lab.unit(machine))
     record(folder / "pid", os.getpid())
     ending = False
     host: subprocess.Popen[bytes] | None = None

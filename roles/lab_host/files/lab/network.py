@@ -1,27 +1,21 @@
-"""Bridge, forwarding, masquerading and name resolution of one lab."""
+"""Bridge, masquerading and name resolution of one lab."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from common import LabError, run, succeeds, write
+from common import LabError, run, succeeds
 from spec import Lab
 
 
 def set_up_network(lab: Lab) -> bool:
-    """Bridge, address, forwarding and masquerading; returns whether anything changed."""
+    """Bridge, address and masquerading; returns whether anything changed."""
     changed = False
     if not Path(f"/sys/class/net/{lab.bridge}").exists():
         run("ip", "link", "add", lab.bridge, "type", "bridge")
         changed = True
     run("ip", "address", "replace", f"{lab.gateway}/24", "dev", lab.bridge)
     run("ip", "link", "set", lab.bridge, "up")
-    forwarding = Path("/proc/sys/net/ipv4/ip_forward")
-    if forwarding.read_text().strip() == "0":
-        # Remembered for `down`, outside the lab's own folder: several labs may need it.
-        write(lab.home.parent / "ip_forward.before", "0\n")
-        forwarding.write_text("1\n")
-        changed = True
     if not succeeds("nft", "list", "table", "ip", lab.table):
         rules = (
             f"table ip {lab.table} {{\n"

@@ -78,5 +78,9 @@ class Lab:
         return self.home / "hosts" / machine.name
 
     def machine_name(self, machine: Machine) -> str:
-        """The name that systemd-nspawn, its veth and its cgroup carry."""
+        """The name that systemd-nspawn and its veth carry."""
         return f"{self.name}-{machine.name}"
+
+    def unit(self, machine: Machine) -> str:
+        """The name of the host's cgroup, or of its unit where systemd runs outside."""
+        return f"selvage-lab-{self.name}-{machine.name}"

@@ -1,0 +1,280 @@
+"""The reconciler daemon: a pass whenever the registry changes, and one each resync interval.
+
+Signals, watches and the connection only put an event into a queue; one loop makes the passes. It
+never ends because of the registry or of HAProxy, and its own end changes nothing in HAProxy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import enum
+import logging
+import queue
+import random
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from kazoo.protocol.states import KazooState
+
+from . import registry, systemd
+from .fields import Invalid
+from .log import event, setup
+from .reconcile import FAILURES, Reconciler, Result, ServiceResult
+from .registry import RegistryUnavailable, RegistryView
+from .settings import DEFAULT_PATH, Settings, load, parse
+
+_COALESCE_S: Final = 0.002
+# After a lost connection the whole fabric reads everything anew: not all in the same moment.
+_JITTER_S: Final = 1.0
+# After the first failure; each further one doubles it.
+_RETRY_S: Final = 0.5
+_LONGEST_RETRY_S: Final = 10.0
+_LONGEST_PAUSE_S: Final = 1.0
+_TURN_S: Final = 1.0
+_LOCK_LIMIT_S: Final = 5.0
+_GIVE_UP_S: Final = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Event(enum.Enum):
+    """What wakes the loop."""
+
+    STOP = enum.auto()
+    RELOAD = enum.auto()
+    CHANGED = enum.auto()
+    CONNECTED = enum.auto()
+    DISCONNECTED = enum.auto()
+
+
+_SIGNALS: Final = {
+    signal.SIGTERM: Event.STOP,
+    signal.SIGINT: Event.STOP,
+    signal.SIGHUP: Event.RELOAD,
+}
+
+
+class Watcher:
+    """The daemon. `run` returns after SIGTERM or SIGINT."""
+
+    def __init__(self, settings: Settings, config: Path) -> None:
+        self._config = config
+        # Signal handlers put events too: SimpleQueue's `put` may interrupt itself.
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._stop = False
+        self._ready = False
+        self._reported: dict[str, tuple[object, ...]] = {}
+        self._problems: tuple[str, ...] = ()
+        self._summary = "no pass yet"
+        self._status = ""
+        self._fed_at = 0.0
+        self._begin(settings)
+
+    def _begin(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reconciler = Reconciler(settings, lock_limit_s=_LOCK_LIMIT_S)
+        self._failures = 0
+        self._pauses = 0
+        now = time.monotonic()
+        self._due_at = now + settings.registry.connect_timeout_ms / 1000
+        self._resync_at = now + self._resync_s()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._connected = False
+        self._was_connected = False
+        self._since = time.monotonic()
+        self._client = registry.connect(
+            self._settings.registry,
+            lambda state: self._events.put(
+                Event.CONNECTED if state == KazooState.CONNECTED else Event.DISCONNECTED
+            ),
+        )
+        self._view = RegistryView(
+            self._client,
+            self._settings.registry.root,
+            (service.name for service in self._settings.services),
+            lambda: self._events.put(Event.CHANGED),
+        )
+
+    def run(self) -> None:
+        """Keep HAProxy equal to the registry."""
+        for number, happening in _SIGNALS.items():
+            signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
+        while not self._stop:
+            self._wait()
+            self._follow_connection()
+            if not self._stop and time.monotonic() >= self._due_at:
+                self._pass()
+            self._report()
+        systemd.notify("STOPPING=1")
+        registry.close(self._client)
+
+    def _wait(self) -> None:
+        """Until something is due, heeding what happens."""
+        wait_s = min(max(0.0, self._due_at - time.monotonic()), _TURN_S)
+        with contextlib.suppress(queue.Empty):
+            self._heed(self._events.get(timeout=wait_s))
+            # One change seldom comes alone.
+            time.sleep(_COALESCE_S)
+            while True:
+                self._heed(self._events.get_nowait())
+
+    def _heed(self, happening: Event) -> None:
+        now = time.monotonic()
+        if happening is Event.STOP:
+            self._stop = True
+        elif happening is Event.RELOAD:
+            self._reload()
+        elif happening is Event.CHANGED:
+            self._due_at = min(self._due_at, now)
+        elif happening is Event.CONNECTED:
+            # kazoo does not set watches again: whatever is known may have changed unseen.
+            self._view.expire()
+            jitter_s = random.uniform(0, _JITTER_S) if self._was_connected else 0.0  # noqa: S311
+            self._was_connected = True
+            self._due_at = now + jitter_s
+
+    def _follow_connection(self) -> None:
+        if registry.ended(self._client) and time.monotonic() - self._since > _GIVE_UP_S:
+            event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
+            registry.close(self._client)
+            self._connect()
+        if self._client.connected != self._connected:
+            self._connected = self._client.connected
+            event(
+                _logger,
+                logging.INFO if self._connected else logging.WARNING,
+                "the registry is there" if self._connected else "the registry is away",
+                hosts=self._settings.registry.place,
+            )
+
+    def _reload(self) -> None:
+        """Take new settings; a file that is refused leaves the former ones."""
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            settings = parse(load(self._config))
+        except Invalid as error:
+            event(_logger, logging.ERROR, "the former configuration goes on", refused=error)
+        else:
+            registry.close(self._client)
+            self._begin(settings)
+            event(_logger, logging.INFO, "new configuration", services=len(settings.services))
+        systemd.notify("READY=1")
+
+    def _pass(self) -> None:
+        try:
+            result = self._reconciler.run(self._read)
+        except FAILURES as failure:
+            self._after((str(failure),), None)
+        else:
+            for service in result.services:
+                self._tell(service)
+            self._tell_pass(result)
+            self._after(result.problems, result.again_s)
+        if not self._ready:
+            self._ready = True
+            systemd.notify("READY=1")
+
+    def _read(self) -> Mapping[str, Mapping[str, bytes]]:
+        if not self._client.connected:
+            raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
+        now = time.monotonic()
+        if now >= self._resync_at:
+            self._view.expire()
+            self._resync_at = now + self._resync_s()
+        self._view.refresh(self._settings.registry.session_timeout_ms / 1000)
+        return self._view.content
+
+    def _after(self, problems: tuple[str, ...], again_s: float | None) -> None:
+        """When the next pass is due; a problem is told once."""
+        for problem in problems:
+            if problem not in self._problems:
+                event(_logger, logging.ERROR, "not done, trying again", problem=problem)
+        if self._problems and not problems:
+            event(_logger, logging.INFO, "all is well again")
+        self._problems = problems
+        self._failures = self._failures + 1 if problems else 0
+        self._pauses = self._pauses + 1 if again_s is not None else 0
+        pauses_s = [self._resync_at - time.monotonic()]
+        if problems:
+            pauses_s = [min(_RETRY_S * 2 ** min(self._failures - 1, 16), _LONGEST_RETRY_S)]
+        if again_s is not None:
+            pauses_s.append(min(again_s * 2 ** min(self._pauses - 1, 16), _LONGEST_PAUSE_S))
+        self._due_at = time.monotonic() + min(pauses_s)
+
+    def _resync_s(self) -> float:
+        return self._settings.resync_interval_ms / 1000
+
+    def _tell(self, service: ServiceResult) -> None:
+        """One line when the service changed, or the reasons why it does not."""
+        reasons = (service.held, service.refused)
+        known = self._reported.get(service.name, (None, ()))
+        self._reported[service.name] = reasons
+        if reasons != known or service.added or service.removed or service.changed:
+            level = logging.WARNING if service.held or service.refused else logging.INFO
+            facts = {
+                "added": service.added,
+                "removed": service.removed,
+                "changed": service.changed,
+                "held": (service.held,) if service.held else (),
+                "refused": tuple(f"{r.child}: {r.reason}" for r in service.refused),
+            }
+            shown = {key: ",".join(values) for key, values in facts.items() if values}
+            event(_logger, level, "service", name=service.name, servers=_size(service), **shown)
+
+    def _tell_pass(self, result: Result) -> None:
+        if result.reloaded:
+            event(_logger, logging.INFO, "HAProxy reloaded")
+        held = sum(service.held is not None for service in result.services)
+        refused = sum(len(service.refused) for service in result.services)
+        self._summary = (
+            f"{len(result.services)} services, {sum(map(_size, result.services))} servers"
+            + (f"; {held} held" if held else "")
+            + (f"; {refused} registrations refused" if refused else "")
+        )
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        watchdog_s = systemd.watchdog_seconds()
+        if watchdog_s is not None and now - self._fed_at >= min(watchdog_s, _TURN_S):
+            self._fed_at = now
+            systemd.notify("WATCHDOG=1")
+        status = "; ".join([self._summary, *self._problems])
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+
+def _size(service: ServiceResult) -> int:
+    return len({*service.kept, *service.changed, *service.added})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon; 0 when it was told to end, 2 when the configuration is invalid."""
+    parser = argparse.ArgumentParser(
+        prog="selvage.watcher", description="Keeps this node's HAProxy equal to the registry."
+    )
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--check", action="store_true", help="validate the file and end")
+    options = parser.parse_args(arguments)
+    try:
+        settings = parse(load(options.config))
+    except Invalid as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.check:
+        print(f"{options.config}: valid, services: {len(settings.services)}")
+        return 0
+    setup()
+    Watcher(settings, options.config).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient
+from programs import HAProxy, Instance, ZooKeeper, free_port, get
+
+from selvage import settings
+from selvage.reconcile import Result, reconcile
+
+ROOTS = itertools.count(1)
+
+
+@dataclass
+class Fabric:
+    """One node: a root of its own in ZooKeeper, a HAProxy, and the reconciler's configuration."""
+
+    zookeeper: ZooKeeper
+    client: KazooClient
+    haproxy: HAProxy
+    root: str
+    document: dict[str, Any]
+    instances: list[Instance] = field(default_factory=list)
+
+    @property
+    def services_file(self) -> str:
+        return self.haproxy.services_config.read_text()
+
+    def settings(self) -> settings.Settings:
+        return settings.parse(self.document)
+
+    def reconcile(self, *, dry_run: bool = False) -> Result:
+        return reconcile(self.settings(), dry_run=dry_run)
+
+    def service(self, name: str = "inventory", **options: object) -> int:
+        """Put a service into the catalogue; its port."""
+        port = free_port()
+        entry = {"name": name, "port": port, "check": {"interval": "100ms"}, **options}
+        self.document["services"].append(entry)
+        return port
+
+    def instance(self, name: str) -> Instance:
+        self.instances.append(Instance(name))
+        return self.instances[-1]
+
+    def register(self, child: str, data: bytes = b"", service: str = "inventory") -> None:
+        self.client.create(f"{self.root}/{service}/{child}", data, makepath=True)
+
+    def deregister(self, child: str, service: str = "inventory") -> None:
+        self.client.delete(f"{self.root}/{service}/{child}")
+
+    def answers(self, port: int, requests: int = 12) -> set[str]:
+        """Who answers."""
+        return {get(port) for _ in range(requests)}
+
+
+@pytest.fixture(scope="session")
+def zookeeper() -> Iterator[ZooKeeper]:
+    """Shared: who stops it starts it again."""
+    program = ZooKeeper()
+    program.start()
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def haproxy() -> Iterator[HAProxy]:
+    program = HAProxy()
+    program.start()
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def fabric(zookeeper: ZooKeeper, haproxy: HAProxy, tmp_path: Path) -> Iterator[Fabric]:
+    client = KazooClient(zookeeper.host, timeout=4, connection_retry={"max_tries": -1})
+    client.start()
+    root = f"/test{next(ROOTS)}"
+    document = {
+        "registry": {
+            "hosts": [zookeeper.host],
+            "root": root,
+            "connect_timeout": "2s",
+            "session_timeout": "2s",
+        },
+        "haproxy": {
+            "binary": haproxy.binary,
+            "config": str(haproxy.folder / "haproxy.cfg"),
+            "services_config": str(haproxy.services_config),
+            "admin_socket": str(haproxy.admin_socket),
+            "master_socket": str(haproxy.master_socket),
+        },
+        "state_directory": str(tmp_path),
+        "services": [],
+    }
+    fabric = Fabric(zookeeper, client, haproxy, root, document)
+    yield fabric
+    for instance in fabric.instances:
+        instance.close()
+    client.stop()
+    client.close()

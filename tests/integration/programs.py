@@ -1,0 +1,255 @@
+"""Real programs on loopback for the tests: ZooKeeper, HAProxy, and instances that answer HTTP.
+
+Each has its own folder and port, and is ended by its recorded process id.
+"""
+
+from __future__ import annotations
+
+import http.client
+import http.server
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+JARS = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
+# A root directory with another Debian release, whose HAProxy is then used.
+ROOT = os.environ.get("SELVAGE_HAPROXY_ROOT", "")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(what: Callable[[], object], limit_s: float = 15.0) -> None:
+    """Wait until it holds; the limit is generous, because it only ends a broken test."""
+    deadline = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
+        time.sleep(0.02)
+
+
+class Program:
+    """A process with a folder of its own, whose path is short: sockets need that."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"selvage-{name}-"))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def run(self, *command: str | Path) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.send(number)
+            self.process.wait(20)
+            self.process = None
+
+    def close(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+
+class ZooKeeper(Program):
+    """One standalone server; its data outlives `stop` and `start`."""
+
+    def __init__(self) -> None:
+        super().__init__("zookeeper")
+        self.port = free_port()
+        self.host = f"127.0.0.1:{self.port}"
+        (self.folder / "zoo.cfg").write_text(
+            f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\n"
+            f"dataDir={self.folder}/data\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
+            "admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n"
+        )
+
+    def start(self) -> None:
+        self.run(
+            *("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", JARS),
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"),
+        )
+        wait_for(lambda: "Mode:" in self.command("srvr"), 30)
+
+    def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
+        super().stop(number)
+
+    def command(self, word: str) -> str:
+        """The answer to a four-letter word; empty when there is none."""
+        answer = b""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as link:
+            link.sendall(word.encode())
+            while piece := link.recv(65536):
+                answer += piece
+        return answer.decode()
+
+
+class HAProxy(Program):
+    """A master with its worker."""
+
+    def __init__(self) -> None:
+        super().__init__("haproxy")
+        self.metrics_port = free_port()
+        self.binary = "/usr/sbin/haproxy"
+        if ROOT:
+            self._use_root()
+        (self.folder / "haproxy.cfg").write_text(
+            "global\n"
+            f"    stats socket {self.admin_socket} mode 600 level admin expose-fd listeners\n"
+            "    maxconn 4096\n"
+            "defaults\n"
+            "    mode http\n"
+            "    option httplog\n"
+            "    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n"
+            "frontend metrics\n"
+            f"    bind 127.0.0.1:{self.metrics_port}\n    stats enable\n"
+        )
+        self.services_config.write_text("")
+
+    def _use_root(self) -> None:
+        self.binary = str(self.folder / "haproxy-in-root")
+        inside = f"{ROOT}{self.folder}"
+        Path(self.binary).write_text(
+            "#!/bin/sh\n"
+            f"mkdir -p {inside}\n"
+            f"exec unshare -m sh -c 'mount --bind {self.folder} {inside} &&"
+            f' mount -t proc proc {ROOT}/proc && exec chroot {ROOT} /usr/sbin/haproxy "$@"\''
+            ' haproxy "$@"\n'
+        )
+        Path(self.binary).chmod(0o755)
+
+    @property
+    def services_config(self) -> Path:
+        return self.folder / "services.cfg"
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.folder / "admin.sock"
+
+    @property
+    def master_socket(self) -> Path:
+        return self.folder / "master.sock"
+
+    def start(self) -> None:
+        self.run(
+            *(self.binary, "-W", "-S", self.master_socket),
+            *("-f", self.folder / "haproxy.cfg", "-f", self.services_config),
+        )
+        wait_for(self.serves)
+
+    def serves(self) -> bool:
+        with suppress(OSError):
+            return "Pid:" in self.ask("show info")
+        return False
+
+    def ask(self, line: str, path: Path | None = None) -> str:
+        with socket.socket(socket.AF_UNIX) as link:
+            link.settimeout(5)
+            link.connect(str(path or self.admin_socket))
+            link.sendall(f"{line}\n".encode())
+            if path is not None:
+                link.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := link.recv(65536):
+                answer += piece
+            return answer.decode()
+
+    def reloads(self) -> int:
+        rows = [row.split() for row in self.ask("show proc", self.master_socket).splitlines()]
+        return next(int(row[2]) for row in rows if row[1:2] == ["master"])
+
+    def servers(self, service: str) -> dict[str, dict[str, str]]:
+        """Per server the columns of `show servers state`."""
+        lines = self.ask("show servers state").splitlines()
+        header = lines[1].removeprefix("# ").split()
+        rows = [dict(zip(header, line.split(), strict=False)) for line in lines[2:] if line]
+        return {row["srv_name"]: row for row in rows if row["be_name"] == service}
+
+    def close(self) -> None:
+        super().close()
+        if ROOT:
+            Path(f"{ROOT}{self.folder}").rmdir()
+
+
+class Instance:
+    """An application: answers its name, and its health at /health."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.healthy = True
+        self.release = threading.Event()
+        self.release.set()
+        self.checks = 0
+        instance = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                if self.path == "/health":
+                    instance.checks += 1
+                    status, body = (200 if instance.healthy else 503), b""
+                else:
+                    instance.release.wait(30)
+                    status, body = 200, instance.name.encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def child(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def server(self, service: str) -> str:
+        """The name of its server in HAProxy."""
+        return f"{service}_127.0.0.1_{self.port}"
+
+    def close(self) -> None:
+        self.release.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def get(port: int, path: str = "/") -> str:
+    """The body of one answer over a new connection; a failed request is its status or error."""
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        link.request("GET", path)
+        answer = link.getresponse()
+        body = answer.read().decode()
+        return body if answer.status == 200 else f"HTTP {answer.status}"
+    except OSError as error:
+        return type(error).__name__
+    finally:
+        link.close()

@@ -1,0 +1,59 @@
+"""Whatever the registry holds, HAProxy accepts the services file, without a warning."""
+
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from selvage.haproxy_config import render
+from selvage.plan import make_plan
+from strategies import worlds
+
+# Defaults for mode http, as Debian ships them: a service in mode tcp must not need others.
+BASE = """\
+global
+    log 127.0.0.1:9 local0
+    stats timeout 30s
+defaults
+    log global
+    mode http
+    option httplog
+    option dontlognull
+    timeout connect 5s
+    timeout client 50s
+    timeout server 50s
+frontend Metrics
+    bind 127.0.0.1:8405
+    http-request use-service prometheus-exporter
+"""
+
+
+@pytest.fixture(scope="module")
+def accept(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("haproxy")
+    base, services = folder / "haproxy.cfg", folder / "services.cfg"
+    base.write_text(BASE)
+
+    def check(text):
+        services.write_text(text)
+        result = subprocess.run(
+            ["haproxy", "-c", "-f", base, "-f", services],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr + text
+        assert "WARNING" not in result.stderr, result.stderr + text
+
+    return check
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds())
+def test_any_registry_content_is_accepted(accept, world):
+    accept(make_plan(*world).text)
+
+
+def test_an_empty_catalogue_is_accepted(accept):
+    accept(render([], {}))

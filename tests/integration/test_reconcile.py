@@ -1,0 +1,487 @@
+"""Passes of the reconciler against a real registry and a real HAProxy."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from programs import free_port, get, wait_for
+
+from selvage import haproxy_runtime, lock, services_file
+from selvage.registry import RegistryUnavailable
+
+MODULES = Path(__file__).parents[2] / "module_utils"
+
+
+def only(result):
+    """The one service of a result that has no problems."""
+    assert result.problems == ()
+    (service,) = result.services
+    return service
+
+
+def test_join_and_leave_without_a_reload(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    first = fabric.reconcile()
+    assert only(first).added == (one.server("inventory"),)
+    assert first.reloaded
+    assert fabric.answers(port) == {"one"}
+
+    reloads = fabric.haproxy.reloads()
+    fabric.register(two.child)
+    assert only(fabric.reconcile()).added == (two.server("inventory"),)
+    assert fabric.answers(port) == {"one", "two"}
+    assert two.server("inventory") in fabric.services_file
+
+    fabric.deregister(one.child)
+    assert only(fabric.reconcile()).removed == (one.server("inventory"),)
+    assert fabric.answers(port) == {"two"}
+    assert fabric.haproxy.servers("inventory").keys() == {two.server("inventory")}
+    assert one.server("inventory") not in fabric.services_file
+    assert fabric.haproxy.reloads() == reloads
+
+
+def test_a_second_run_changes_nothing(fabric):
+    fabric.service()
+    fabric.service("empty")
+    fabric.register(fabric.instance("one").child)
+    fabric.register("127.0.0.1:9", service="other")
+    assert fabric.reconcile().changed
+    written = fabric.haproxy.services_config.stat().st_mtime_ns
+    second = fabric.reconcile()
+    assert not second.changed
+    assert second.commands == ()
+    assert fabric.haproxy.services_config.stat().st_mtime_ns == written
+
+
+def test_weight_and_limit_change_at_runtime(fabric):
+    fabric.service()
+    one = fabric.instance("one")
+    data = {"host": "127.0.0.1", "port": one.port, "name": "one", "weight": 3}
+    fabric.register("one_0000000001", json.dumps(data).encode())
+    fabric.reconcile()
+    reloads = fabric.haproxy.reloads()
+
+    data |= {"weight": 9, "haproxy_server_options": "maxconn 77"}
+    fabric.client.set(f"{fabric.root}/inventory/one_0000000001", json.dumps(data).encode())
+    assert only(fabric.reconcile()).changed == (one.server("inventory"),)
+    assert fabric.haproxy.servers("inventory")[one.server("inventory")]["srv_uweight"] == "9"
+    assert "weight 9 maxconn 77" in fabric.services_file
+    assert not fabric.reconcile().changed
+    assert fabric.haproxy.reloads() == reloads
+
+
+def test_an_option_that_is_fixed_at_birth_replaces_the_server(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(two.child)
+    data = {"host": "127.0.0.1", "port": one.port, "name": "one"}
+    fabric.register("one_0000000001", json.dumps(data).encode())
+    fabric.reconcile()
+    data["haproxy_server_options"] = "backup"
+    fabric.client.set(f"{fabric.root}/inventory/one_0000000001", json.dumps(data).encode())
+    assert only(fabric.reconcile()).changed == (one.server("inventory"),)
+    assert fabric.answers(port) == {"two"}
+    assert not fabric.reconcile().changed
+
+
+def test_a_dead_instance_joins_down_and_hinders_nobody(fabric):
+    port = fabric.service()
+    one, sick, new = (fabric.instance(name) for name in ("one", "sick", "new"))
+    fabric.register(one.child)
+    fabric.reconcile()
+    sick.healthy = False
+    fabric.register(sick.child)
+    fabric.register(new.child)
+    fabric.reconcile()
+    assert fabric.answers(port) == {"one", "new"}
+    assert not fabric.reconcile().changed
+    sick.healthy = True
+    wait_for(lambda: fabric.answers(port) == {"one", "sick", "new"})
+
+
+def test_an_unreachable_registry_changes_nothing(fabric):
+    port = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    fabric.reconcile()
+    before = fabric.services_file
+    fabric.document["registry"] |= {
+        "hosts": [f"127.0.0.1:{free_port()}"],
+        "connect_timeout": "300ms",
+    }
+    with pytest.raises(RegistryUnavailable, match=r"^the registry at \S+ cannot be reached within"):
+        fabric.reconcile()
+    assert fabric.services_file == before
+    assert fabric.answers(port) == {"one"}
+
+
+def test_an_empty_service_is_held_unless_it_may_be_empty(fabric):
+    port = fabric.service()
+    one = fabric.instance("one")
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.deregister(one.child)
+    held = fabric.reconcile()
+    assert "allow_empty" in only(held).held
+    assert not held.changed
+    assert fabric.answers(port) == {"one"}
+
+    fabric.document["services"][0]["guards"] = {"allow_empty": True}
+    assert only(fabric.reconcile()).removed == (one.server("inventory"),)
+    assert fabric.haproxy.servers("inventory") == {}
+    assert fabric.answers(port) == {"HTTP 503"}
+
+
+def test_a_deleted_service_znode_is_empty_and_held(fabric):
+    port = fabric.service()
+    one = fabric.instance("one")
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.client.delete(f"{fabric.root}", recursive=True)
+    assert only(fabric.reconcile()).held
+    assert fabric.answers(port) == {"one"}
+
+
+def test_a_dry_run_changes_nothing_and_lists_the_commands(fabric, tmp_path):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    first = fabric.reconcile(dry_run=True)
+    assert first.commands == ("reload",)
+    assert first.after != first.before == fabric.services_file == ""
+    assert not (tmp_path / "lock").exists()
+
+    fabric.reconcile()
+    fabric.register(two.child)
+    fabric.deregister(one.child)
+    before = fabric.services_file, fabric.haproxy.servers("inventory").keys()
+    folder = sorted(path.name for path in fabric.haproxy.folder.iterdir())
+    version = fabric.client.get(f"{fabric.root}/inventory")[1]
+    result = fabric.reconcile(dry_run=True)
+    assert result.changed
+    assert [command.split(" 127")[0].split(";")[0] for command in result.commands] == [
+        f"add server inventory/{two.server('inventory')}",
+        f"set server inventory/{one.server('inventory')} state drain",
+        f"set server inventory/{one.server('inventory')} state maint",
+    ]
+    assert (fabric.services_file, fabric.haproxy.servers("inventory").keys()) == before
+    assert sorted(path.name for path in fabric.haproxy.folder.iterdir()) == folder
+    assert fabric.client.get(f"{fabric.root}/inventory")[1] == version
+    assert fabric.answers(port) == {"one"}
+
+    # What it listed is what a run does.
+    commands = fabric.reconcile().commands
+    assert list(dict.fromkeys(commands)) == list(result.commands)
+
+
+@pytest.mark.parametrize(
+    ("child", "data"),
+    [
+        ("127.0.0.1;add", b""),
+        ("127.0.0.1:80\n    server evil 127.0.0.1:1", b""),
+        ("evil_0000000001", b'{"host":"127.0.0.1\\nlisten x","port":1,"name":"e"}'),
+        ("evil_0000000001", b'{"host":"127.0.0.1","port":"80; shutdown","name":"e"}'),
+        (
+            "evil_0000000001",
+            b'{"host":"127.0.0.1","port":80,"name":"e","haproxy_server_options":"check\\nglobal"}',
+        ),
+        ("evil_0000000001", b"\xff\xfe"),
+        ("evil_0000000001", b"x" * 70_000),
+    ],
+)
+def test_a_hostile_registration_harms_only_itself(fabric, child, data):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.register(child, data)
+    result = fabric.reconcile()
+    assert len(only(result).refused) == 1
+    assert only(result).refused[0].reason
+    assert fabric.answers(port) == {"one"}
+    fabric.register(two.child)
+    fabric.reconcile()
+    assert fabric.answers(port) == {"one", "two"}
+    assert fabric.haproxy.servers("inventory").keys() == {
+        one.server("inventory"),
+        two.server("inventory"),
+    }
+
+
+def test_a_restarted_haproxy_comes_back_with_the_same_servers(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.register(two.child)
+    fabric.reconcile()
+    fabric.haproxy.stop()
+    fabric.haproxy.start()
+    assert fabric.answers(port) == {"one", "two"}
+    assert not fabric.reconcile().changed
+
+
+def test_haproxy_away_gets_its_file_for_the_next_start(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.haproxy.stop()
+    fabric.register(two.child)
+    result = fabric.reconcile()
+    assert result.changed
+    (problem,) = result.problems
+    assert "is HAProxy running?" in problem
+    assert "\n" not in problem
+    fabric.haproxy.start()
+    assert fabric.answers(port) == {"one", "two"}
+
+
+@pytest.mark.parametrize("killed_before", ["execute", "reload"])
+def test_killed_between_persist_and_apply(fabric, tmp_path, killed_before):
+    """A kill -9 leaves a file that HAProxy does not run yet; the next pass repairs that."""
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    if killed_before == "execute":
+        fabric.reconcile()
+    fabric.register(two.child)
+    (tmp_path / "reconciler.json").write_text(json.dumps(fabric.document))
+    script = f"""
+import os, signal
+from pathlib import Path
+from selvage import haproxy_runtime, reconcile, settings
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+haproxy_runtime.Runtime.execute = haproxy_runtime.Master.reload = die
+reconcile.reconcile(settings.parse(settings.load(Path({str(tmp_path)!r}, "reconciler.json"))))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], cwd=MODULES, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert two.server("inventory") in fabric.services_file
+    assert two.server("inventory") not in fabric.haproxy.servers("inventory")
+
+    assert fabric.reconcile().problems == ()
+    assert fabric.answers(port) == {"one", "two"}
+    assert not fabric.reconcile().changed
+
+
+def test_killed_after_adding_in_maintenance(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.register(two.child)
+    add = fabric.reconcile(dry_run=True).commands[0].split(";")[0]
+    assert "registered" in fabric.haproxy.ask(add)
+    fabric.reconcile()
+    assert fabric.answers(port) == {"one", "two"}
+
+
+def test_a_new_service_is_confirmed_and_keeps_the_others(fabric):
+    first = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    fabric.reconcile()
+    second = fabric.service("orders", mode="tcp")
+    fabric.register(fabric.instance("two").child, service="orders")
+    result = fabric.reconcile()
+    assert result.reloaded
+    assert result.problems == ()
+    # Confirmed means now: the new worker serves.
+    assert get(second) == "two"
+    assert get(first) == "one"
+
+    del fabric.document["services"][0]
+    assert fabric.reconcile().reloaded
+    assert get(first) == "ConnectionRefusedError"
+    assert get(second) == "two"
+    assert not fabric.reconcile().changed
+
+
+@contextmanager
+def taken_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_service_whose_port_is_taken_harms_only_itself(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.register(two.child)
+    fabric.service("bad")
+    other = fabric.service("orders")
+    fabric.register(two.child, service="orders")
+    with taken_port() as taken:
+        fabric.document["services"][1]["port"] = taken
+        result = fabric.reconcile()
+        assert result.problems == (
+            f"bad: left as it was: another program listens on 127.0.0.1:{taken}",
+        )
+        assert fabric.answers(port) == {"one", "two"}
+        assert fabric.answers(other) == {"two"}
+        assert "listen bad" not in fabric.services_file
+        assert not fabric.reconcile().changed
+    result = fabric.reconcile()
+    assert result.problems == ()
+    assert "listen bad" in fabric.services_file
+
+
+def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):
+    """The catalogue's grammar lets nothing through that HAProxy refuses, so the grammar is cut."""
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.service("bad")
+    fabric.reconcile()
+    section = fabric.services_file[fabric.services_file.index("listen bad") :]
+    other = fabric.service("orders")
+    fabric.register(two.child)
+    fabric.register(two.child, service="orders")
+    settings = fabric.settings()
+    bad = next(service for service in settings.services if service.name == "bad")
+    object.__setattr__(bad, "balance", "bogus")
+    monkeypatch.setattr(fabric, "settings", lambda: settings)
+    result = fabric.reconcile()
+    (problem,) = result.problems
+    assert problem.startswith("bad: left as it was: ")
+    assert "bogus" in problem
+    assert fabric.answers(port) == {"one", "two"}
+    assert fabric.answers(other) == {"two"}
+    assert section.split("\n\n")[0] in fabric.services_file
+    assert not fabric.reconcile().changed
+
+
+def test_a_reload_that_fails_is_rolled_back(fabric, monkeypatch):
+    """`haproxy -c` accepts a port that is taken: without our own look the reload fails."""
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    monkeypatch.setattr("selvage.reconcile._taken", lambda _: False)
+    fabric.register(two.child)
+    fabric.service("bad")
+    with taken_port() as taken:
+        fabric.document["services"][1]["port"] = taken
+        result = fabric.reconcile()
+    (problem,) = result.problems
+    assert problem.startswith("bad: left as it was: ")
+    assert not result.reloaded
+    assert "listen bad" not in fabric.services_file
+    assert fabric.answers(port) == {"one", "two"}
+    fabric.haproxy.stop()
+    fabric.haproxy.start()
+    assert fabric.answers(port) == {"one", "two"}
+
+
+def test_concurrent_runs_take_turns(fabric):
+    port = fabric.service()
+    instances = [fabric.instance(f"i{number}") for number in range(6)]
+    fabric.register(instances[0].child)
+    fabric.reconcile()
+    for instance in instances[1:]:
+        fabric.register(instance.child)
+    fabric.deregister(instances[0].child)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(fabric.reconcile())) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [result.problems for result in results] == [()] * 4
+    assert sum(bool(result.services[0].added) for result in results) == 1
+    assert fabric.answers(port) == {"i1", "i2", "i3", "i4", "i5"}
+    assert not fabric.reconcile().changed
+
+
+def test_a_lock_that_is_held_is_told(fabric, tmp_path, monkeypatch):
+    monkeypatch.setattr("selvage.lock.time.monotonic", iter(range(0, 1000, 20)).__next__)
+    with lock.held(tmp_path / "lock", 1, create=True), pytest.raises(lock.Locked, match="still"):
+        fabric.reconcile()
+
+
+def test_sessions_end_before_their_server_goes(fabric):
+    port = fabric.service(drain="20s")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    one.release.clear()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(get(port)))
+    client.start()
+    wait_for(lambda: "scur" in fabric.haproxy.ask("show info") or True)
+    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    fabric.register(two.child)
+    fabric.deregister(one.child)
+    runner = threading.Thread(target=fabric.reconcile)
+    runner.start()
+    wait_for(lambda: fabric.answers(port) == {"two"})
+    assert one.server("inventory") in fabric.haproxy.servers("inventory")
+    one.release.set()
+    client.join()
+    runner.join()
+    assert answers == ["one"]
+    assert one.server("inventory") not in fabric.haproxy.servers("inventory")
+
+
+def test_a_session_that_outlives_the_drain_is_ended(fabric):
+    port = fabric.service(drain="1s")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    one.release.clear()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(get(port)))
+    client.start()
+    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    fabric.register(two.child)
+    fabric.deregister(one.child)
+    assert fabric.reconcile().problems == ()
+    client.join()
+    assert answers != ["one"]
+    assert one.server("inventory") not in fabric.haproxy.servers("inventory")
+
+
+def busy(haproxy):
+    """Servers with sessions."""
+    rows = [line.split(",") for line in haproxy.ask("show stat -1 4 -1").splitlines()[1:] if line]
+    return {row[1] for row in rows if row[4] != "0"}
+
+
+def test_a_file_that_cannot_be_written_changes_nothing(fabric, monkeypatch):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    before = fabric.services_file
+    fabric.register(two.child)
+    fabric.document["haproxy"]["services_config"] = "/proc/services.cfg"
+    with pytest.raises(services_file.FileFailed, match=r"^/proc/services.cfg: cannot be written"):
+        fabric.reconcile()
+    assert fabric.services_file == before
+    assert fabric.answers(port) == {"one"}
+
+
+def test_a_socket_that_hangs_is_told_in_time(fabric):
+    fabric.service()
+    fabric.register(fabric.instance("one").child)
+    fabric.reconcile()
+    path = fabric.haproxy.folder / "mute.sock"
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(str(path))
+        mute.listen()
+        runtime = haproxy_runtime.Runtime(str(path), 0.2)
+        with pytest.raises(haproxy_runtime.HAProxyUnavailable, match="does not answer within"):
+            runtime.services()

@@ -1,0 +1,534 @@
+"""The registrar as a process, against a real ZooKeeper and a real instance."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import NoAuthError, NoNodeError
+from programs import Instance, free_port, wait_for
+from zookeeper_server import ZooKeeperServer, zookeeper_server
+
+MODULES = Path(__file__).parents[2] / "module_utils"
+SESSION_S = 2.0
+ROOT = "/registrar"
+
+
+@pytest.fixture(scope="module")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperServer]:
+    """Of their own: tests here stop and freeze it."""
+    with zookeeper_server(tmp_path_factory.mktemp("zookeeper")) as server:
+        yield server
+
+
+@pytest.fixture
+def reader(zookeeper: ZooKeeperServer) -> Iterator[KazooClient]:
+    client = KazooClient(
+        zookeeper.host, timeout=30, connection_retry={"max_tries": -1, "max_delay": 0.2}
+    )
+    client.start()
+    yield client
+    client.add_auth("digest", "fabric:s3 cret")
+    client.delete(ROOT, recursive=True)
+    client.stop()
+    client.close()
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    instance = Instance("app1")
+    yield instance
+    instance.close()
+
+
+class Registrar:
+    """The daemon as systemd sees it: a process and what it says to the notify socket."""
+
+    def __init__(self, folder: Path, zookeeper_port: int, port: int) -> None:
+        self.folder = folder
+        self.config = folder / "registrar.json"
+        (folder / "drain").mkdir()
+        self.document: dict[str, Any] = {
+            "registry": {
+                "hosts": [f"127.0.0.1:{zookeeper_port}"],
+                "root": ROOT,
+                "session_timeout": "2s",
+                "connect_timeout": "2s",
+            },
+            "node": "app1",
+            "address": "127.0.0.1",
+            "state_directory": str(folder),
+            "instances": [
+                {
+                    "service": "inventory",
+                    "port": port,
+                    "drain": "0s",
+                    "check": {"interval": "100ms", "timeout": "500ms"},
+                }
+            ],
+        }
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(str(folder / "notify"))
+        self.said: list[str] = []  # all that systemd was told, in order
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write(self) -> None:
+        self.config.write_text(json.dumps(self.document))
+
+    def start(self) -> None:
+        self.write()
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "selvage.registrar", "--config", str(self.config)],
+                stdout=log,
+                stderr=log,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(MODULES),
+                    "NOTIFY_SOCKET": str(self.folder / "notify"),
+                    "WATCHDOG_USEC": "2000000",
+                },
+            )
+
+    def _listen(self) -> None:
+        while said := self.notify.recv(4096):
+            self.said.append(said.decode())
+
+    def tell(self, number: signal.Signals) -> None:
+        assert self.process
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float = 10) -> int:
+        assert self.process
+        return self.process.wait(timeout)
+
+    def selvage(self, *arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "selvage", *arguments, "--config", str(self.config)],
+            env={**os.environ, "PYTHONPATH": str(MODULES)},
+            check=True,
+        )
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+
+@pytest.fixture
+def registrar(
+    tmp_path: Path, zookeeper: ZooKeeperServer, instance: Instance
+) -> Iterator[Registrar]:
+    registrar = Registrar(tmp_path, zookeeper.port, instance.port)
+    yield registrar
+    print(registrar.log)
+    if registrar.process and registrar.process.poll() is None:
+        registrar.process.kill()
+        registrar.process.wait()
+    registrar.notify.close()
+
+
+def children(reader: KazooClient, service: str = "inventory") -> list[str]:
+    try:
+        return sorted(reader.get_children(f"{ROOT}/{service}"))
+    except NoNodeError:
+        return []
+
+
+@contextlib.contextmanager
+def always_there(zookeeper: ZooKeeperServer, path: str) -> Iterator[None]:
+    """Fail when a reader that looks all the time ever finds the znode missing."""
+    client = KazooClient(zookeeper.host)
+    client.start()
+    seen: list[bool] = []
+    end = threading.Event()
+
+    def look() -> None:
+        while not end.is_set():
+            seen.append(client.exists(path) is not None)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        client.stop()
+        client.close()
+    assert len(seen) > 50
+    assert all(seen)
+
+
+def started(registrar: Registrar, reader: KazooClient, instance: Instance) -> str:
+    """Start the daemon and wait for the registration; its path."""
+    registrar.start()
+    path = f"{ROOT}/inventory/app1_{instance.port}"
+    wait_for(lambda: reader.exists(path))
+    return path
+
+
+def test_a_healthy_instance_is_registered_with_nerves_bytes(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"][0] |= {"weight": 10, "labels": {"zone": "a"}}
+    path = started(registrar, reader, instance)
+    data, stat = reader.get(path)
+    assert (
+        data
+        == (
+            f'{{"host":"127.0.0.1","port":{instance.port},"name":"app1","weight":10,'
+            '"labels":{"zone":"a"}}'
+        ).encode()
+    )
+    assert stat.ephemeralOwner
+    assert not reader.get(f"{ROOT}/inventory")[1].ephemeralOwner
+    wait_for(lambda: "READY=1" in registrar.said)
+    wait_for(lambda: "STATUS=1 of 1 instances registered; the registry is there" in registrar.said)
+
+
+def test_a_failing_check_deregisters_at_once_and_a_passing_one_registers(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    instance.healthy = False
+    wait_for(lambda: not reader.exists(path), limit_s=0.9)
+    instance.healthy = True
+    wait_for(lambda: reader.exists(path), limit_s=0.9)
+
+
+def test_rise_and_fall_are_counted(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"][0]["check"] |= {"rise": 5, "fall": 10}
+    registrar.start()
+    wait_for(lambda: "READY=1" in registrar.said)
+    assert children(reader) == []
+    path = f"{ROOT}/inventory/app1_{instance.port}"
+    wait_for(lambda: reader.exists(path))
+    instance.healthy = False
+    time.sleep(0.5)
+    assert reader.exists(path)
+    wait_for(lambda: not reader.exists(path))
+
+
+def test_killed_and_not_restarted_it_is_gone_after_the_session(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    registrar.tell(signal.SIGKILL)
+    registrar.wait()
+    assert reader.exists(path)
+    wait_for(lambda: not reader.exists(path), limit_s=SESSION_S * 2)
+
+
+def test_killed_and_restarted_it_is_taken_over_without_a_gap(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    # Too many successes to wait for: what the former session registered counts until then.
+    path = started(registrar, reader, instance)
+    registrar.document["instances"][0]["check"]["rise"] = 100
+    former = reader.exists(path).ephemeralOwner
+    with always_there(zookeeper, path):
+        registrar.tell(signal.SIGKILL)
+        registrar.wait()
+        registrar.start()
+        wait_for(lambda: reader.exists(path).ephemeralOwner != former)
+        time.sleep(SESSION_S * 1.5)
+    assert children(reader) == [f"app1_{instance.port}"]
+
+
+def test_a_former_registration_of_a_dead_instance_goes(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["registry"]["session_timeout"] = "4s"
+    path = started(registrar, reader, instance)
+    registrar.tell(signal.SIGKILL)
+    registrar.wait()
+    instance.healthy = False
+    registrar.start()
+    wait_for(lambda: not reader.exists(path), limit_s=2)
+
+
+def test_sigterm_deregisters_first_and_then_waits_for_the_clients(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"][0]["drain"] = "2s"
+    path = started(registrar, reader, instance)
+    begin = time.monotonic()
+    registrar.tell(signal.SIGTERM)
+    wait_for(lambda: not reader.exists(path), limit_s=0.5)
+    assert registrar.wait() == 0
+    assert 2 <= time.monotonic() - begin < 4
+    assert "STOPPING=1" in registrar.said
+    assert "EXTEND_TIMEOUT_USEC=30000000" in registrar.said
+
+
+def test_a_second_sigterm_ends_the_waiting(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"][0]["drain"] = "1m"
+    path = started(registrar, reader, instance)
+    registrar.tell(signal.SIGTERM)
+    wait_for(lambda: not reader.exists(path), limit_s=0.5)
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait(3) == 0
+
+
+def test_only_what_was_registered_is_waited_for(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"].append(
+        registrar.document["instances"][0] | {"port": free_port(), "drain": "1m"}
+    )
+    started(registrar, reader, instance)
+    assert children(reader) == [f"app1_{instance.port}"]
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait(3) == 0
+
+
+def test_sighup_takes_new_configuration_without_leaving_the_registry(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    path = started(registrar, reader, instance)
+    wait_for(lambda: "READY=1" in registrar.said)
+    registrar.said.clear()
+    registrar.document["instances"][0] |= {"weight": 7}
+    registrar.write()
+    with always_there(zookeeper, path):
+        registrar.tell(signal.SIGHUP)
+        wait_for(lambda: b'"weight":7' in reader.get(path)[0])
+        time.sleep(SESSION_S * 1.5)
+    assert registrar.process
+    assert registrar.process.poll() is None
+    said = [line for line in registrar.said if line.startswith(("RELOADING", "READY"))]
+    assert said[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert said[1:] == ["READY=1"]
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait() == 0
+
+
+def test_sighup_takes_new_code(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    former = reader.exists(path).ephemeralOwner
+    registrar.tell(signal.SIGHUP)
+    wait_for(lambda: reader.exists(path).ephemeralOwner != former)
+
+
+def test_many_sighups_are_survived(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    path = started(registrar, reader, instance)
+    with always_there(zookeeper, path):
+        for _ in range(40):
+            registrar.tell(signal.SIGHUP)
+            time.sleep(0.05)
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait() == 0
+    assert not reader.exists(path)
+
+
+def test_sighup_deregisters_what_the_new_file_no_longer_has(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    other = Instance("other")
+    registrar.document["registry"]["session_timeout"] = "4s"
+    registrar.document["instances"].append(
+        registrar.document["instances"][0] | {"service": "billing", "port": other.port}
+    )
+    path = started(registrar, reader, instance)
+    wait_for(lambda: children(reader, "billing"))
+    del registrar.document["instances"][1]
+    registrar.write()
+    with always_there(zookeeper, path):
+        registrar.tell(signal.SIGHUP)
+        wait_for(lambda: not children(reader, "billing"), limit_s=2)
+        time.sleep(1)
+    other.close()
+
+
+def test_an_invalid_file_is_refused_and_the_former_one_goes_on(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    wait_for(lambda: "READY=1" in registrar.said)
+    registrar.said.clear()
+    registrar.config.write_text("{")
+    owner = reader.exists(path).ephemeralOwner
+    registrar.tell(signal.SIGHUP)
+    wait_for(lambda: "READY=1" in registrar.said)
+    assert "the former configuration goes on" in registrar.log
+    assert reader.exists(path).ephemeralOwner == owner
+    instance.healthy = False
+    wait_for(lambda: not reader.exists(path))
+
+
+def test_a_check_under_way_is_not_left_behind_by_sighup(
+    registrar: Registrar, reader: KazooClient, instance: Instance, tmp_path: Path
+) -> None:
+    script = f"echo $$ >> {tmp_path}/pids; sleep 0.7"
+    registrar.document["instances"][0]["check"] = {
+        "type": "exec",
+        "command": ["/bin/sh", "-c", script],
+        "interval": "100ms",
+        "timeout": "5s",
+    }
+    path = started(registrar, reader, instance)
+    former = reader.exists(path).ephemeralOwner
+    registrar.tell(signal.SIGHUP)
+    wait_for(lambda: reader.exists(path).ephemeralOwner != former)
+    assert registrar.process
+    task = Path(f"/proc/{registrar.process.pid}/task/{registrar.process.pid}/children")
+    wait_for(lambda: len(task.read_text().split()) <= 1)
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait() == 0
+
+
+def test_what_someone_else_deletes_or_changes_is_put_back(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    data = reader.get(path)[0]
+    reader.delete(path)
+    wait_for(lambda: reader.exists(path), limit_s=3)
+    reader.set(path, b"{}")
+    wait_for(lambda: reader.get(path)[0] == data, limit_s=3)
+    reader.delete(ROOT, recursive=True)
+    wait_for(lambda: reader.exists(path), limit_s=3)
+    reader.delete(path)
+    reader.create(path, b"mine")
+    wait_for(lambda: reader.get(path)[0] == data, limit_s=3)
+    assert reader.exists(path).ephemeralOwner
+
+
+def test_a_lost_session_registers_again(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    registrar.tell(signal.SIGSTOP)
+    wait_for(lambda: not reader.exists(path), limit_s=SESSION_S * 2)
+    registrar.tell(signal.SIGCONT)
+    wait_for(lambda: reader.exists(path))
+
+
+def test_a_lost_connection_is_not_a_lost_session(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    registrar.document["registry"]["session_timeout"] = "4s"
+    path = started(registrar, reader, instance)
+    before = reader.exists(path)
+    zookeeper.stop()
+    wait_for(lambda: "the registry is away" in registrar.log)
+    zookeeper.start()
+    wait_for(lambda: registrar.log.count("the registry is there") == 2, limit_s=10)
+    assert reader.exists(path).czxid == before.czxid
+    reader.delete(path)
+    wait_for(lambda: reader.exists(path))
+    assert reader.exists(path).ephemeralOwner == before.ephemeralOwner
+
+
+def test_what_changes_while_the_registry_is_away_is_done_when_it_returns(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    registrar.document["registry"]["session_timeout"] = "4s"
+    path = started(registrar, reader, instance)
+    zookeeper.stop()
+    wait_for(lambda: "the registry is away" in registrar.log)
+    instance.healthy = False
+    wait_for(lambda: "not healthy" in registrar.log)
+    zookeeper.start()
+    wait_for(lambda: not reader.exists(path), limit_s=15)
+
+
+def test_without_a_registry_it_starts_gets_ready_and_registers_later(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    zookeeper.stop()
+    try:
+        registrar.start()
+        wait_for(lambda: "READY=1" in registrar.said)
+        wait_for(lambda: "WATCHDOG=1" in registrar.said)
+    finally:
+        zookeeper.start()
+    wait_for(lambda: children(reader), limit_s=10)
+
+
+def test_a_registry_that_hangs_does_not_stop_the_loop(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    started(registrar, reader, instance)
+    zookeeper.freeze()
+    try:
+        instance.healthy = False
+        wait_for(lambda: "not healthy" in registrar.log)
+        time.sleep(SESSION_S)
+        registrar.said.clear()
+        wait_for(lambda: registrar.said.count("WATCHDOG=1") > 2, limit_s=10)
+        registrar.tell(signal.SIGTERM)
+        assert registrar.wait(30) == 0
+    finally:
+        zookeeper.thaw()
+
+
+def test_a_drained_service_is_out_until_it_is_let_back_in(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    registrar.selvage("drain", "inventory", "--reason", "new disk")
+    wait_for(lambda: not reader.exists(path), limit_s=1.5)
+    assert 'drained service=inventory reason="new disk"' in registrar.log
+
+    registrar.tell(signal.SIGTERM)
+    registrar.wait()
+    registrar.start()
+    wait_for(lambda: registrar.log.count("<6>healthy service") == 2)
+    time.sleep(0.5)
+    assert not reader.exists(path)
+
+    registrar.selvage("undrain", "inventory")
+    wait_for(lambda: reader.exists(path), limit_s=1.5)
+
+
+def test_credentials_own_the_registration_and_everyone_reads_it(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+) -> None:
+    registrar.document["registry"] |= {"username": "fabric", "password": "s3 cret"}
+    path = started(registrar, reader, instance)
+    acls = reader.get_acls(path)[0]
+    assert {(acl.perms, acl.id.scheme) for acl in acls} == {(31, "digest"), (1, "world")}
+    with pytest.raises(NoAuthError):
+        reader.set(path, b"{}")
+
+    # With the same credentials a former session's znode is taken over.
+    former = reader.exists(path).ephemeralOwner
+    registrar.tell(signal.SIGKILL)
+    registrar.wait()
+    registrar.start()
+    wait_for(lambda: reader.exists(path).ephemeralOwner != former)
+    assert "s3 cret" not in registrar.log
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait() == 0
+
+
+def test_one_znode_that_cannot_be_written_does_not_keep_back_the_others(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"].insert(
+        0, registrar.document["instances"][0] | {"service": "blocked"}
+    )
+    # ZooKeeper refuses to delete a znode that has children.
+    reader.create(f"{ROOT}/blocked/app1_{instance.port}/child", makepath=True)
+    started(registrar, reader, instance)
+    assert "not done, trying again service=blocked" in registrar.log

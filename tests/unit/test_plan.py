@@ -1,0 +1,523 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selvage.catalogue import Guards, Service
+from selvage.haproxy_config import parse_servers, render, server_name
+from selvage.model import LiveService, Refusal, Registration, Server
+from selvage.plan import (
+    AddServer,
+    Admit,
+    Drain,
+    Remove,
+    Replace,
+    SetMaxConnections,
+    SetWeight,
+    Undrain,
+    make_plan,
+)
+from selvage.registration import Reading, parse_address
+from strategies import as_wanted, live_server, live_service, worlds
+
+INVENTORY = Service("inventory", 3000)
+ORDERS = Service("orders", 3001, drain_ms=5_000)
+
+
+def server(number, service="inventory", **fields):
+    address = f"10.0.0.{number}"
+    return Server(server_name(service, address, 80), address, 80, **fields)
+
+
+def reading(*numbers, **fields):
+    return Reading(
+        tuple(Registration(f"i-{n}", f"10.0.0.{n}", 80, **fields) for n in numbers),
+    )
+
+
+A, B, C = server(1), server(2), server(3)
+
+
+def plan_one(read_now, live, filed=(A, B), service=INVENTORY):
+    """The plan of one service that runs with `live` and has `filed` in the file."""
+    return make_plan(
+        [service],
+        {service.name: read_now},
+        None if live is None else {service.name: live_service(service, *live)},
+        render([service], {service.name: filed}),
+    )
+
+
+def up(*servers, **state):
+    return tuple(live_server(one, **state) for one in servers)
+
+
+def steps(plan):
+    return [step for _, step in plan.steps()]
+
+
+def test_an_unchanged_world():
+    plan = plan_one(reading(1, 2), up(A, B))
+    assert steps(plan) == []
+    assert plan.reload is None
+    assert plan.text == render([INVENTORY], {"inventory": [A, B]})
+    assert plan.services[0].kept == (A.name, B.name)
+
+
+def test_what_joins_comes_before_what_leaves():
+    plan = plan_one(reading(2, 3), up(A, B))
+    assert steps(plan) == [AddServer(C), Drain(A.name), Remove(A.name, 30_000)]
+    (service,) = plan.services
+    assert (service.added, service.removed, service.changed, service.kept) == (
+        (C.name,),
+        (A.name,),
+        (),
+        (B.name,),
+    )
+    assert service.wanted == (B, C)
+    assert parse_servers(plan.text) == {"inventory": (B, C)}
+    assert plan.reload is None
+
+
+def test_no_service_waits_for_the_sessions_of_another():
+    plan = make_plan(
+        [INVENTORY, ORDERS],
+        {"inventory": reading(2), "orders": reading(1, 2)},
+        {
+            "inventory": live_service(INVENTORY, *up(A, B)),
+            "orders": live_service(ORDERS, *up(server(1, "orders"))),
+        },
+        render([INVENTORY, ORDERS], {"inventory": [A, B], "orders": [server(1, "orders")]}),
+    )
+    assert plan.steps() == (
+        ("inventory", Drain(A.name)),
+        ("orders", AddServer(server(2, "orders"))),
+        ("inventory", Remove(A.name, 30_000)),
+    )
+
+
+def test_weights_and_limits_change_in_place():
+    plan = plan_one(reading(1, 2, weight=7, max_connections=9), up(A, B))
+    assert steps(plan) == [
+        SetMaxConnections(A.name, 9),
+        SetWeight(A.name, 7),
+        SetMaxConnections(B.name, 9),
+        SetWeight(B.name, 7),
+    ]
+    assert plan.services[0].changed == (A.name, B.name)
+    assert plan.reload is None
+
+
+def test_a_limit_is_lifted():
+    limited = replace(A, max_connections=9)
+    assert steps(plan_one(reading(1), up(limited), [limited])) == [SetMaxConnections(A.name, None)]
+
+
+def test_backup_needs_a_new_server():
+    plan = plan_one(reading(1, backup=True), up(A), [A])
+    assert steps(plan) == [Drain(A.name), Replace(replace(A, backup=True), 30_000)]
+    assert plan.services[0].changed == (A.name,)
+
+
+def test_an_address_changed_by_hand_is_repaired():
+    plan = plan_one(reading(1), up(A, address="10.6.6.6"), [A])
+    assert steps(plan) == [Drain(A.name), Replace(A, 30_000)]
+
+
+def test_a_service_drains_as_long_as_its_catalogue_says():
+    servers = (server(1, "orders"), server(2, "orders"))
+    plan = plan_one(reading(2), up(*servers), servers, ORDERS)
+    assert steps(plan) == [Drain(servers[0].name), Remove(servers[0].name, 5_000)]
+
+
+# What an interrupted run leaves behind
+
+
+def test_a_server_left_in_maintenance_is_admitted():
+    plan = plan_one(reading(1, 2), (*up(A), *up(B, maintenance=True)))
+    assert steps(plan) == [Admit(B)]
+    assert plan.services[0].changed == (B.name,)
+
+
+def test_a_server_left_without_its_check_is_admitted():
+    assert steps(plan_one(reading(1, 2), (*up(A), *up(B, checked=False)))) == [Admit(B)]
+
+
+def test_settings_are_right_before_traffic():
+    assert steps(plan_one(reading(1, 2, weight=5), (*up(A), *up(B, maintenance=True)))) == [
+        SetWeight(B.name, 5),
+        Admit(replace(B, weight=5)),
+        SetWeight(A.name, 5),
+    ]
+
+
+def test_an_instance_that_came_back_is_undrained():
+    assert steps(plan_one(reading(1, 2), (*up(A), *up(B, draining=True)))) == [Undrain(B.name)]
+
+
+@pytest.mark.parametrize("state", [{"draining": True}, {"maintenance": True}])
+def test_a_removal_is_finished(state):
+    plan = plan_one(reading(1), (*up(A), *up(B, **state)), [A])
+    assert steps(plan) == [Remove(B.name, 30_000)]
+    assert plan.services[0].removed == (B.name,)
+
+
+def test_a_server_that_was_persisted_but_not_added_is_added():
+    assert steps(plan_one(reading(1, 2, 3), up(A, B), [A, B, C])) == [AddServer(C)]
+
+
+def test_health_is_haproxys_business():
+    assert steps(plan_one(reading(1, 2), up(A, B, up=False, sessions=3, changed_s=99))) == []
+
+
+# Guards
+
+
+EMPTY = "no valid registration is left, and guards.allow_empty is false"
+
+
+def test_an_empty_registry_is_not_followed():
+    plan = plan_one(reading(), up(A, B))
+    assert plan.services[0].held == EMPTY
+    assert plan.services[0].wanted == (A, B)
+    assert plan.services[0].kept == (A.name, B.name)
+    assert steps(plan) == []
+    assert plan.text == render([INVENTORY], {"inventory": [A, B]})
+
+
+def test_nor_is_one_with_refusals_only():
+    refusal = Refusal("evil", "no")
+    plan = plan_one(Reading(refusals=(refusal,)), up(A, B))
+    assert plan.services[0].held == EMPTY
+    assert plan.services[0].refused == (refusal,)
+
+
+def test_unless_the_catalogue_allows_it():
+    service = replace(INVENTORY, guards=Guards(allow_empty=True))
+    plan = plan_one(reading(), up(A), [A], service)
+    assert plan.services[0].held is None
+    assert steps(plan) == [Drain(A.name), Remove(A.name, 30_000)]
+    assert parse_servers(plan.text) == {"inventory": ()}
+
+
+def test_a_service_without_servers_may_stay_so():
+    plan = plan_one(reading(), (), ())
+    assert plan.services[0].held is None
+    assert steps(plan) == []
+
+
+def test_what_could_not_be_read_is_not_followed():
+    plan = plan_one(Reading(failure="no permission"), up(A, B))
+    assert plan.services[0].held == "its registrations are not known: no permission"
+    assert plan.services[0].wanted == (A, B)
+    assert steps(plan) == []
+
+
+def test_nor_what_was_not_read():
+    plan = make_plan([INVENTORY], {}, None, render([INVENTORY], {"inventory": [A]}))
+    assert plan.services[0].held == "its registrations are not known: it was not read"
+    assert plan.services[0].wanted == (A,)
+
+
+def test_a_held_service_finishes_what_was_decided_before():
+    live = (*up(A), *up(B, maintenance=True), *up(C, draining=True))
+    plan = plan_one(reading(), live, [A, B])
+    assert steps(plan) == [Admit(B), Remove(C.name, 30_000)]
+    assert plan.services[0].wanted == (A, B)
+
+
+def test_a_held_service_keeps_what_runs_without_standing_in_the_file():
+    plan = plan_one(reading(), up(A, B), [A])
+    assert plan.services[0].wanted == (A, B)
+    assert steps(plan) == []
+
+
+def test_a_held_service_keeps_foreign_servers_out_of_the_file():
+    foreign = Server("by-hand", "10.0.0.9", 80)
+    plan = plan_one(reading(), up(A, foreign), [A])
+    assert steps(plan) == []
+    assert parse_servers(plan.text) == {"inventory": (A,)}
+
+
+def test_a_foreign_server_is_removed():
+    foreign = Server("by-hand", "10.0.0.9", 80)
+    plan = plan_one(reading(1), up(A, foreign), [A])
+    assert steps(plan) == [Drain("by-hand"), Remove("by-hand", 30_000)]
+
+
+def test_one_held_service_does_not_hold_the_others():
+    plan = make_plan(
+        [INVENTORY, ORDERS],
+        {"inventory": reading(), "orders": reading(1)},
+        {"inventory": live_service(INVENTORY, *up(A)), "orders": live_service(ORDERS)},
+        render([INVENTORY, ORDERS], {"inventory": [A]}),
+    )
+    assert [service.held is not None for service in plan.services] == [True, False]
+    assert plan.steps() == (("orders", AddServer(server(1, "orders"))),)
+
+
+def test_haproxys_own_listeners_are_no_instances():
+    loop = Registration("127.0.0.1:3001", "127.0.0.1", 3001)
+    beside = Registration("127.0.0.1:3002", "127.0.0.1", 3002)
+    plan = make_plan([INVENTORY, ORDERS], {"inventory": Reading((loop, beside))}, None, "")
+    assert [one.port for one in plan.services[0].wanted] == [3002]
+    assert plan.services[0].refused == (
+        Refusal("127.0.0.1:3001", "127.0.0.1:3001 is a listener of HAProxy itself"),
+    )
+
+
+# Without HAProxy
+
+
+def test_without_haproxy_the_file_is_all_there_is():
+    plan = plan_one(reading(2, 3, weight=4), None, [A, B])
+    assert steps(plan) == []
+    assert plan.reload is None
+    (service,) = plan.services
+    assert (service.added, service.removed, service.changed, service.kept) == (
+        (C.name,),
+        (A.name,),
+        (B.name,),
+        (),
+    )
+    assert parse_servers(plan.text) == {"inventory": (replace(B, weight=4), replace(C, weight=4))}
+
+
+def test_without_haproxy_the_guards_look_at_the_file():
+    plan = plan_one(reading(), None, [A, B])
+    assert plan.services[0].held == EMPTY
+    assert parse_servers(plan.text) == {"inventory": (A, B)}
+
+
+# Reloads
+
+
+def test_a_new_service_needs_a_reload():
+    plan = make_plan([INVENTORY], {"inventory": reading(1)}, {}, "")
+    assert plan.reload == "inventory: new"
+    assert steps(plan) == []
+    assert plan.services[0].added == (A.name,)
+
+
+def test_a_removed_service_needs_a_reload():
+    plan = make_plan([], {}, {"inventory": live_service(INVENTORY, *up(A))}, "")
+    assert plan.reload == "inventory: removed"
+
+
+def test_a_proxy_that_is_not_ours_does_not():
+    stats = LiveService("stats", None, ())
+    plan = make_plan([], {}, {"stats": stats}, render([], {}))
+    assert plan.reload is None
+
+
+def test_unless_it_stands_in_our_file():
+    old = LiveService("inventory", None, up(A))
+    plan = make_plan([], {}, {"inventory": old}, render([INVENTORY], {"inventory": [A]}))
+    assert plan.reload == "inventory: removed"
+
+
+@pytest.mark.parametrize(
+    ("mark", "reason"), [(None, "runs with unknown options"), ("0" * 16, "changed options")]
+)
+def test_other_options_need_a_reload(mark, reason):
+    live = {"inventory": LiveService("inventory", mark, up(A)), "orders": live_service(ORDERS)}
+    plan = make_plan(
+        [INVENTORY, ORDERS],
+        {"inventory": reading(1, 2), "orders": reading(1)},
+        live,
+        render([INVENTORY, ORDERS], {"inventory": [A]}),
+    )
+    assert plan.reload == f"inventory: {reason}"
+    assert plan.services[0].added == (B.name,)
+    assert plan.services[0].steps == ()
+    assert plan.steps() == (("orders", AddServer(server(1, "orders"))),)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: "",
+        lambda text: text.replace("balance roundrobin", "balance first"),
+        lambda text: text.replace("    server ", "    server x"),
+        lambda text: text.replace(" rise 2", " rise 1"),
+        lambda text: text + "\nlisten evil\n    bind :80\n",
+    ],
+)
+def test_an_edited_file_needs_a_reload(edit):
+    good = render([INVENTORY], {"inventory": [A]})
+    plan = make_plan(
+        [INVENTORY],
+        {"inventory": reading(1)},
+        {"inventory": live_service(INVENTORY, *up(A))},
+        edit(good),
+    )
+    assert plan.reload == "the services file is missing or was edited"
+    assert plan.text == good
+
+
+# Any world
+
+
+def apply(plan, live):
+    """What HAProxy runs after the plan; a stand-in for the sockets."""
+    if plan.reload is not None:
+        filed = parse_servers(plan.text)
+        return {
+            service.name: LiveService(
+                service.name, plan_fingerprints(plan)[service.name], up(*filed[service.name])
+            )
+            for service in plan.services
+        }
+    after = {name: {s.name: s for s in service.servers} for name, service in live.items()}
+    for name, step in plan.steps():
+        servers = after[name]
+        match step:
+            case AddServer(new):
+                assert new.name not in servers
+                servers[new.name] = live_server(new)
+            case Admit(_):
+                servers[step.name] = replace(
+                    servers[step.name], maintenance=False, draining=False, checked=True
+                )
+            case Undrain(one):
+                servers[one] = replace(servers[one], draining=False)
+            case SetMaxConnections(one, limit):
+                servers[one] = replace(servers[one], max_connections=limit)
+            case SetWeight(one, weight):
+                servers[one] = replace(servers[one], weight=weight)
+            case Drain(one):
+                servers[one] = replace(servers[one], draining=True)
+            case Replace(new, _):
+                assert servers[new.name].draining or servers[new.name].maintenance
+                servers[new.name] = live_server(new)
+            case Remove(one, _):
+                assert servers[one].draining or servers[one].maintenance
+                del servers[one]
+    return {
+        name: replace(service, servers=tuple(after[name].values()))
+        for name, service in live.items()
+    }
+
+
+def plan_fingerprints(plan):
+    """The variables in the text, as a HAProxy that loads it has them."""
+    marks = {}
+    for line in plan.text.splitlines():
+        if line.startswith("    set-var proc.selvage."):
+            _, variable, value = line.split()
+            marks[variable.removeprefix("proc.selvage.").replace(".", "-")] = value[4:-1]
+    return marks
+
+
+def settle(services, readings, live, current):
+    """Plan and apply until nothing is left to do; returns the last plan and what runs."""
+    for _ in range(3):
+        plan = make_plan(services, readings, live, current)
+        if not plan.steps() and plan.reload is None and plan.text == current:
+            return plan, live
+        live, current = apply(plan, live), plan.text
+    raise AssertionError(f"not settled: {plan}")
+
+
+@given(worlds())
+def test_the_plan_applied_to_what_runs_gives_what_is_wanted(world):
+    services, readings, live, current = world
+    if live is None:
+        live = {}
+    plan, live = settle(services, readings, live, current)
+    for service in plan.services:
+        running = {one.name: one for one in live[service.name].servers}
+        for wanted in service.wanted:
+            assert as_wanted(running[wanted.name]) == wanted
+            assert running[wanted.name].checked
+            assert not running[wanted.name].draining
+            assert not running[wanted.name].maintenance
+        if service.held is None:
+            assert set(running) == {wanted.name for wanted in service.wanted}
+
+
+@given(worlds())
+def test_one_run_is_enough_unless_it_reloads(world):
+    services, readings, live, current = world
+    plan = make_plan(services, readings, live, current)
+    if live is None or plan.reload is not None:
+        after, running = make_plan(services, readings, None, plan.text), None
+    else:
+        running = apply(plan, live)
+        after = make_plan(services, readings, running, plan.text)
+    assert after.steps() == ()
+    assert after.reload is None
+    assert after.text == plan.text
+
+
+@given(worlds())
+def test_every_server_line_comes_from_a_valid_registration_or_is_held(world):
+    services, readings, live, current = world
+    plan = make_plan(services, readings, live, current)
+    filed = parse_servers(plan.text)
+    assert set(filed) == {service.name for service in services}
+    lines = [line for line in plan.text.splitlines() if line.lstrip().startswith("server ")]
+    assert len(lines) == sum(map(len, filed.values()))
+    for service in plan.services:
+        assert filed[service.name] == service.wanted
+        if service.held is None:
+            registered = {(r.address, r.port) for r in readings[service.name].registrations}
+            assert {(s.address, s.port) for s in service.wanted} <= registered
+        for one in service.wanted:
+            assert parse_address(one.address) == one.address
+
+
+@given(worlds(), st.randoms())
+def test_the_order_of_the_input_does_not_matter(world, random):
+    services, readings, live, current = world
+
+    def shuffled(items):
+        items = list(items)
+        random.shuffle(items)
+        return items
+
+    other = make_plan(
+        shuffled(services),
+        {
+            name: replace(one, registrations=tuple(shuffled(one.registrations)))
+            for name, one in shuffled(readings.items())
+        },
+        live
+        and {
+            name: replace(one, servers=tuple(shuffled(one.servers)))
+            for name, one in shuffled(live.items())
+        },
+        current,
+    )
+    plan = make_plan(services, readings, live, current)
+    assert other.text == plan.text
+    assert other.reload == plan.reload
+    assert other.steps() == plan.steps()
+
+
+@given(worlds())
+def test_every_name_is_accounted_for_once(world):
+    services, readings, live, current = world
+    for service in make_plan(services, readings, live, current).services:
+        wanted = {one.name for one in service.wanted}
+        assert wanted == {*service.added, *service.changed, *service.kept}
+        assert len(wanted) == len(service.added) + len(service.changed) + len(service.kept)
+        assert not wanted & set(service.removed)
+
+
+@given(worlds())
+def test_an_empty_or_unreadable_registry_never_takes_the_last_server(world):
+    services, _, live, current = world
+    services = [replace(service, guards=Guards()) for service in services]
+    nothing = {service.name: Reading() for service in services}
+    for service in make_plan(services, nothing, live, current).services:
+        if live is None or service.name not in live:
+            before = {one.name for one in parse_servers(current).get(service.name, ())}
+        else:
+            before = {
+                one.name
+                for one in live[service.name].servers
+                if not (one.draining or one.maintenance)
+            }
+        assert not before & set(service.removed)
