@@ -19,10 +19,12 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
-.PHONY: help lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule clean
+.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+venv: $(VENV_READY) ## bring ansible-core and the tools into .venv
 
 lab: lab-hosts ## build the lab on this computer and provision it with playbooks/site.yml (minutes)
 	$(PLAYBOOK) playbooks/site.yml
@@ -43,9 +45,7 @@ lab-down: $(VENV_READY) ## remove the lab: hosts, network, files
 
 ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
-	@ssh -i $(LAB_HOME)/ssh/id_ed25519 -o UserKnownHostsFile=$(LAB_HOME)/ssh/known_hosts \
-	  -o HostKeyAlias=$(HOST) root@$$(awk -v host="$(HOST)" -F '[, ]' '$$1 == host { print $$2 }' \
-	  $(LAB_HOME)/ssh/known_hosts)
+	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
 test: lint unit integration molecule ## everything that CI runs (under 20 minutes)
 

@@ -23,7 +23,7 @@ HEADER: Final = """\
 """
 _LISTEN: Final = re.compile(r"listen ([a-z0-9][a-z0-9_-]{0,62})")
 _SERVER: Final = re.compile(
-    r"    server (\S+) (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"
+    r"    server \S+ (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"
     r"(?: maxconn ([0-9]{1,7}))? check .+"
 )
 
@@ -164,7 +164,7 @@ def _parse_server(service: str, line: str) -> Server | None:
     match = _SERVER.fullmatch(line)
     if match is None:
         return None
-    name, host, port, weight, backup, limit = match.groups()
+    host, port, weight, backup, limit = match.groups()
     try:
         address = parse_address(host.strip("[]"))
     except ValueError:
@@ -183,4 +183,4 @@ def _parse_server(service: str, line: str) -> Server | None:
         and (server.max_connections is None or 1 <= server.max_connections <= MAX_CONNECTIONS)
     )
     written = f"    server {server.name} {_own_arguments(server)} "
-    return server if in_range and name == server.name and line.startswith(written) else None
+    return server if in_range and line.startswith(written) else None

@@ -49,8 +49,11 @@ def complaint(settings: HAProxySettings, text: str) -> str | None:
         ) from error
     if result.returncode == 0:
         return None
-    alerts = re.findall(r"\[ALERT\] +\([0-9]+\) : (?:config : )?(.+)", result.stdout)
-    return "; ".join(alerts) or f"exit {result.returncode}: {' '.join(result.stdout.split())}"
+    # The first alert says it; the place is a line of a text that nobody else sees.
+    alert = re.search(
+        r"\[ALERT\] +\([0-9]+\) : (?:config : )?(?:parsing \[\S+\] : )?(.+)", result.stdout
+    )
+    return alert[1] if alert else f"exit {result.returncode}: {' '.join(result.stdout.split())}"
 
 
 def write(settings: HAProxySettings, text: str) -> None:

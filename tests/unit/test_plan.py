@@ -240,6 +240,12 @@ def test_a_held_service_keeps_foreign_servers_out_of_the_file():
     assert parse_servers(plan.text) == {"inventory": (A,)}
 
 
+def test_a_server_that_was_moved_by_hand_is_held_too():
+    plan = plan_one(reading(), up(A, address="10.6.6.6"), [])
+    assert plan.services[0].held == EMPTY
+    assert steps(plan) == []
+
+
 def test_a_foreign_server_is_removed():
     foreign = Server("by-hand", "10.0.0.9", 80)
     plan = plan_one(reading(1), up(A, foreign), [A])

@@ -28,13 +28,25 @@ def make_host_key(lab: Lab, machine: Machine) -> Path:
 
 
 def publish(lab: Lab) -> bool:
-    """Write the lab's known_hosts and hand the folder to its owner; returns whether it changed."""
-    lines = []
+    """Write known hosts and an ssh configuration, so that `ssh -F config app1` is all it takes.
+
+    The folder goes to its owner, the person who runs make. Returns whether anything changed.
+    """
+    folder = lab.key.parent
+    known, config = [], []
     for machine in lab.machines:
         kind, key = public(make_host_key(lab, machine)).read_text().split()[:2]
-        lines.append(f"{machine.name},{machine.address} {kind} {key}\n")
-    folder = lab.key.parent
-    changed = write(folder / "known_hosts", "".join(lines))
+        known.append(f"{machine.name},{machine.address} {kind} {key}\n")
+        config.append(f"Host {machine.name} {machine.address}\n  HostName {machine.address}\n")
+    config.append(
+        "Host *\n  User root\n"
+        f"  IdentityFile {lab.key}\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {folder}/known_hosts\n  StrictHostKeyChecking yes\n"
+        f"  ControlMaster auto\n  ControlPersist 30s\n  ControlPath {folder}/%C\n"
+        "  ConnectTimeout 20\n"
+    )
+    changed = write(folder / "known_hosts", "".join(known))
+    changed |= write(folder / "config", "".join(config))
     for path in (folder, *folder.iterdir()):
         shutil.chown(path, lab.owner)
     return changed

@@ -1,0 +1,308 @@
+"""The reconciler daemon, from the outside: a process, its signals and what HAProxy then routes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from programs import get, wait_for
+
+MODULES = Path(__file__).parents[2] / "module_utils"
+
+
+class Daemon:
+    """`python3 -m selvage.watcher` under a systemd of our own."""
+
+    def __init__(self, fabric, folder):
+        self.config = folder / "reconciler.json"
+        self.fabric = fabric
+        self.said = []
+        self._log = folder / "watcher.log"
+        self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._systemd.bind(str(folder / "notify"))
+        self._systemd.setblocking(False)
+        self._environment = os.environ | {
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "WATCHDOG_USEC": "2000000",
+        }
+        self.process = None
+
+    def configure(self):
+        self.config.write_text(json.dumps(self.fabric.document))
+
+    def start(self):
+        self.configure()
+        with self._log.open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "selvage.watcher", "--config", str(self.config)],
+                cwd=MODULES,
+                env=self._environment,
+                stderr=log,
+            )
+        wait_for(lambda: self.heard("READY=1"))
+
+    def heard(self, word):
+        """Whether it said this to systemd since the last time someone asked."""
+        try:
+            while True:
+                self.said += self._systemd.recv(4096).decode().splitlines()
+        except BlockingIOError:
+            pass
+        found = any(line.startswith(word) for line in self.said)
+        if found:
+            self.said.clear()
+        return found
+
+    @property
+    def log(self):
+        return self._log.read_text()
+
+    def stop(self, number=signal.SIGTERM):
+        if self.process is not None:
+            self.process.send_signal(number)
+            code = self.process.wait(20)
+            self.process = None
+            return code
+        return None
+
+    def close(self):
+        self.stop(signal.SIGKILL)
+        self._systemd.close()
+
+
+@pytest.fixture
+def daemon(fabric, tmp_path):
+    fabric.document["resync_interval"] = "60s"
+    daemon = Daemon(fabric, tmp_path)
+    yield daemon
+    daemon.close()
+
+
+@pytest.fixture
+def serving(fabric, daemon):
+    """A daemon that serves one instance; the port and the instance."""
+    port = fabric.service()
+    one = fabric.instance("one")
+    fabric.register(one.child)
+    daemon.start()
+    assert fabric.answers(port) == {"one"}
+    return port, one
+
+
+def test_joins_and_leaves_are_routed(fabric, daemon, serving):
+    port, one = serving
+    reloads = fabric.haproxy.reloads()
+    two = fabric.instance("two")
+    fabric.register(two.child)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 5)
+    fabric.deregister(one.child)
+    wait_for(lambda: fabric.answers(port) == {"two"}, 5)
+    wait_for(lambda: len(fabric.haproxy.servers("inventory")) == 1, 5)
+    assert fabric.haproxy.reloads() == reloads
+    assert not fabric.reconcile().changed
+
+
+def test_changed_data_is_followed(fabric, daemon):
+    fabric.service()
+    one = fabric.instance("one")
+    name = one.server("inventory")
+
+    def data(weight):
+        entry = {"host": "127.0.0.1", "port": one.port, "name": "one", "weight": weight}
+        return json.dumps(entry).encode()
+
+    fabric.register("one_0000000001", data(3))
+    daemon.start()
+    for weight in (5, 7):
+        fabric.client.set(f"{fabric.root}/inventory/one_0000000001", data(weight))
+        wait_for(
+            lambda weight=weight: (
+                fabric.haproxy.servers("inventory")[name]["srv_uweight"] == str(weight)
+            ),
+            5,
+        )
+
+
+def test_parents_that_are_made_later_and_anew_are_watched(fabric, daemon):
+    port = fabric.service(guards={"allow_empty": True})
+    daemon.start()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    wait_for(lambda: fabric.answers(port) == {"one"}, 5)
+    for instance in (two, one):
+        fabric.client.delete(fabric.root, recursive=True)
+        wait_for(lambda: fabric.answers(port) == {"HTTP 503"}, 5)
+        fabric.register(instance.child)
+        wait_for(lambda name=instance.name: fabric.answers(port) == {name}, 5)
+
+
+def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeeper):
+    port = fabric.service()
+    one, two, three = (fabric.instance(name) for name in ("one", "two", "three"))
+    fabric.register(one.child)
+    fabric.reconcile()
+    fabric.register(two.child)
+    zookeeper.stop()
+    try:
+        daemon.start()
+        assert fabric.answers(port) == {"one"}
+    finally:
+        zookeeper.start()
+    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 30)
+
+    zookeeper.stop()
+    try:
+        wait_for(lambda: daemon.log.count("the registry is away") == 1)
+        fabric.haproxy.stop()
+        fabric.haproxy.start()
+        assert fabric.answers(port) == {"one", "two"}
+    finally:
+        zookeeper.start()
+    wait_for(lambda: fabric.client.connected)
+    fabric.register(three.child)
+    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"}, 30)
+
+
+def test_an_expired_session_is_followed_by_a_new_one(fabric, daemon, serving):
+    """A process that stood still for longer than its session timeout."""
+    port, _ = serving
+    two, three = fabric.instance("two"), fabric.instance("three")
+    daemon.process.send_signal(signal.SIGSTOP)
+    before = sessions(fabric.zookeeper)
+    wait_for(lambda: sessions(fabric.zookeeper) < before, 20)
+    fabric.register(two.child)
+    daemon.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 20)
+    fabric.register(three.child)
+    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"}, 5)
+
+
+def sessions(zookeeper):
+    return zookeeper.command("dump").count("0x") or zookeeper.command("cons").count("queued")
+
+
+def test_a_haproxy_that_was_away_is_brought_up_to_date(fabric, daemon, serving):
+    port, _ = serving
+    two = fabric.instance("two")
+    fabric.haproxy.stop()
+    fabric.register(two.child)
+    wait_for(lambda: two.server("inventory") in fabric.services_file)
+    fabric.haproxy.start()
+    assert fabric.answers(port) == {"one", "two"}
+    wait_for(lambda: "all is well again" in daemon.log, 20)
+
+
+def test_what_a_hand_took_out_of_haproxy_comes_back_with_the_resync(fabric, daemon):
+    fabric.document["resync_interval"] = "1s"
+    port = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    two = fabric.instance("two")
+    fabric.register(two.child)
+    daemon.start()
+    target = f"inventory/{two.server('inventory')}"
+    fabric.haproxy.ask(f"set server {target} state maint; del server {target}")
+    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 10)
+
+
+def test_the_watchdog_is_fed_unless_the_loop_hangs(fabric, daemon, serving):
+    daemon.heard("WATCHDOG=1")
+    wait_for(lambda: daemon.heard("WATCHDOG=1"), 5)
+    # What a pass waits for does not answer: a HAProxy that stands still.
+    worker = int(fabric.haproxy.ask("show info").split("Pid: ")[1].split()[0])
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        fabric.register("127.0.0.1:9")
+        time.sleep(0.5)
+        daemon.heard("WATCHDOG=1")
+        time.sleep(2.5)
+        assert not daemon.heard("WATCHDOG=1")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    wait_for(lambda: daemon.heard("WATCHDOG=1"), 10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_its_end_leaves_haproxy_alone(fabric, daemon, serving, number):
+    port, _ = serving
+    before = fabric.services_file
+    assert daemon.stop(number) == 0
+    assert daemon.heard("STOPPING=1")
+    assert fabric.services_file == before
+    assert fabric.answers(port) == {"one"}
+
+
+def test_sighup_takes_a_new_configuration_unless_it_is_invalid(fabric, daemon, serving):
+    port, _ = serving
+    other = fabric.service("orders")
+    two, three = fabric.instance("two"), fabric.instance("three")
+    fabric.register(two.child, service="orders")
+    daemon.configure()
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: get(other) == "two", 10)
+
+    fabric.document["servics"] = []
+    daemon.configure()
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "servics: is not a known field" in daemon.log)
+    fabric.register(three.child)
+    wait_for(lambda: fabric.answers(port) == {"one", "three"}, 5)
+
+
+def test_check_validates_the_file(fabric, daemon):
+    def check():
+        return subprocess.run(
+            [sys.executable, "-m", "selvage.watcher", "--check", "--config", str(daemon.config)],
+            cwd=MODULES,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    fabric.service()
+    daemon.configure()
+    assert (check().returncode, check().stdout) == (0, f"{daemon.config}: valid, services: 1\n")
+    fabric.document["services"][0]["port"] = 0
+    daemon.configure()
+    assert check().returncode == 2
+    assert check().stderr == (
+        f"{daemon.config}: services[0].port: expected a whole number from 1 to 65535, got 0\n"
+    )
+
+
+def test_traffic_under_joins_and_leaves_loses_no_request(fabric, daemon, serving):
+    port, _ = serving
+    guests = [fabric.instance(f"guest{number}") for number in range(4)]
+    failures, done, stop = [], [], threading.Event()
+
+    def client():
+        while not stop.is_set():
+            answer = get(port)
+            done.append(answer)
+            if answer != "one" and not answer.startswith("guest"):
+                failures.append(answer)
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    for _ in range(8):
+        for guest in guests:
+            fabric.register(guest.child)
+            time.sleep(0.02)
+        wait_for(lambda: set(done[-40:]) >= {guest.name for guest in guests})
+        for guest in guests:
+            fabric.deregister(guest.child)
+            time.sleep(0.02)
+        wait_for(lambda: set(done[-40:]) == {"one"})
+    stop.set()
+    for thread in clients:
+        thread.join()
+    assert failures == []
+    assert fabric.haproxy.reloads() == 1
