@@ -411,7 +411,7 @@ def parse(parameters: dict[str, Any]) -> settings.Settings:
     given = {name: parameters[name] for name in SECTIONS if parameters[name] is not None}
     path = Path(parameters["config"])
     sufficient = {"registry", "services"} <= given.keys()
-    document = {} if sufficient and not path.exists() else settings.load(path)
+    document = {} if sufficient and not path.exists() else settings.read(path)
     return settings.parse({**document, **given})
 
 

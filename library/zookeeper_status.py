@@ -81,7 +81,7 @@ EXAMPLES = r"""
 RETURN = r"""
 members:
   description: Each member as it answered, in the order given.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -141,6 +141,10 @@ def main() -> None:
         expected=parameters["expect"],
         wait_s=parameters["wait"],
     )
+    if wrong:
+        module.fail_json(
+            msg=f"{'; '.join(wrong)} (waited {parameters['wait']} s): repair this first"
+        )
     members = [
         {
             **vars(status.member),
@@ -151,8 +155,6 @@ def main() -> None:
         }
         for status in statuses
     ]
-    if wrong:
-        module.fail_json(msg=f"after {parameters['wait']} s: {'; '.join(wrong)}", members=members)
     module.exit_json(changed=False, members=members)
 
 

@@ -61,17 +61,19 @@ def wait(
 
 
 def shortcomings(statuses: Sequence[Status], expected: Collection[int]) -> list[str]:
-    """Why the `expected` ids do not all serve in sync, one reason each; empty when they do.
+    """Why the `expected` ids do not all serve in sync; empty when they do.
 
-    In sync means that the leader counts every follower that answered among its synced ones.
+    Members that are not expected are named too, because the quorum may lack them. In sync means
+    that the leader counts every follower that answered among its synced ones.
     """
-    wrong = [
-        f"{status.member.name} ({status.member.address}) {status.problem}"
-        for status in statuses
-        if status.member.id in expected and status.mode is None
-    ]
-    if wrong or not expected or any(status.mode == "standalone" for status in statuses):
-        return wrong
+    if any(status.mode is None for status in statuses if status.member.id in expected):
+        return [
+            f"{status.member.name} ({status.member.address}) {status.problem}"
+            for status in statuses
+            if status.mode is None
+        ]
+    if not expected or any(status.mode == "standalone" for status in statuses):
+        return []
     leaders = [status for status in statuses if status.mode == "leader"]
     if len(leaders) != 1:
         return [f"{len(leaders)} members answer as leader"]

@@ -37,8 +37,9 @@ from .plan import (
     make_plan,
 )
 from .quarantine import keep, listeners
+from .registration import Reading
 from .registration import read as read_registrations
-from .registry import RegistryUnavailable, RegistryView, connected
+from .registry import Content, RegistryUnavailable, RegistryView, connected
 from .settings import Settings
 
 # What ends a pass before anything, or everything, is done. Each message is one line.
@@ -56,7 +57,7 @@ _GRACE_S: Final = 15.0
 _SESSIONS_S: Final = 0.5
 _EMPTY_S: Final = 0.05
 
-Registry = Callable[[], Mapping[str, Mapping[str, bytes]]]
+Registry = Callable[[], Content]
 Live = Mapping[str, LiveService]
 
 
@@ -116,7 +117,7 @@ def reconcile(settings: Settings, *, dry_run: bool = False) -> Result:
     with connected(settings.registry) as client:
         view = RegistryView(client, settings.registry.root, (s.name for s in settings.services))
 
-        def registry() -> Mapping[str, Mapping[str, bytes]]:
+        def registry() -> Content:
             view.expire()
             view.refresh(settings.registry.session_timeout_ms / 1000)
             return view.content
@@ -145,7 +146,7 @@ class Reconciler:
         self._draining: dict[tuple[str, str], float] = {}
 
     def run(self, registry: Registry, *, dry_run: bool = False) -> Result:
-        """One pass. `registry` is called under the lock; per service, children and their data.
+        """One pass. `registry` is called under the lock, and knows every service of the settings.
 
         Raises one of `FAILURES`. A dry run changes nothing, in no file and no socket.
         """
@@ -160,16 +161,14 @@ class _Pass:
     def __init__(
         self,
         settings: Settings,
-        children: Mapping[str, Mapping[str, bytes]],
+        content: Content,
         draining: dict[tuple[str, str], float],
         dry_run: bool,
     ) -> None:
         self._haproxy = settings.haproxy
         self._services = {service.name: service for service in settings.services}
         self._readings = {
-            name: read_registrations(children[name], service.instance_port)
-            for name, service in self._services.items()
-            if name in children
+            service.name: _reading(service, content[service.name]) for service in settings.services
         }
         self._draining = draining
         self._dry_run = dry_run
@@ -376,6 +375,12 @@ class _Pass:
         return ServiceResult(
             plan.name, plan.added, plan.removed, plan.changed, plan.kept, plan.held, plan.refused
         )
+
+
+def _reading(service: Service, found: Mapping[str, bytes] | str) -> Reading:
+    if isinstance(found, str):
+        return Reading(failure=found)
+    return read_registrations(found, service.instance_port)
 
 
 def _pending(plan: Plan, live: Live) -> float | None:

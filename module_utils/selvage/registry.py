@@ -22,6 +22,11 @@ from .fields import Fields, unique
 
 _HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?"
 
+_FORBIDDEN = "reading is not allowed: check username, password and the znodes' ACLs"
+
+# Per service the children with their data, or the reason why they are not known.
+Content = Mapping[str, Mapping[str, bytes] | str]
+
 
 class RegistryUnavailable(Exception):
     """The registry cannot be read; the message is one line for the operator."""
@@ -151,15 +156,16 @@ class RegistryView:
         # kazoo keeps watchers in sets: one bound method for all of them is kept once per path.
         self._watch = self._event if on_change else None
         self._content: dict[str, dict[str, bytes]] = {}
+        self._forbidden: set[str] = set()
         self._lock = threading.Lock()
         self._stale_lists: set[str] = set()
         self._stale_data: set[tuple[str, str]] = set()
         self.expire()
 
     @property
-    def content(self) -> Mapping[str, Mapping[str, bytes]]:
-        """Per service each child's name and data, as last read; empty before the first refresh."""
-        return self._content
+    def content(self) -> Content:
+        """What was read last; empty before the first refresh."""
+        return {**self._content, **dict.fromkeys(self._forbidden, _FORBIDDEN)}
 
     def expire(self) -> None:
         """Mark everything as stale."""
@@ -167,8 +173,8 @@ class RegistryView:
             self._stale_lists = set(self._services)
             self._stale_data = {(s, c) for s, data in self._content.items() for c in data}
 
-    def refresh(self, limit_s: float) -> frozenset[str]:
-        """Read what is stale, within `limit_s` seconds; the names of the services that changed.
+    def refresh(self, limit_s: float) -> None:
+        """Read what is stale, within `limit_s` seconds.
 
         A service whose znode does not exist is empty. Raises `RegistryUnavailable`; the content
         is then what it was before.
@@ -177,39 +183,49 @@ class RegistryView:
             lists, self._stale_lists = self._stale_lists, set()
             data, self._stale_data = self._stale_data, set()
         try:
-            return self._read(lists, data, time.monotonic() + limit_s)
+            self._read(lists, data, time.monotonic() + limit_s)
         except (KazooException, KazooTimeoutError) as error:
             with self._lock:
                 self._stale_lists |= lists
                 self._stale_data |= data
             raise RegistryUnavailable(_reason(error)) from error
 
-    def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> frozenset[str]:
+    def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> None:
         requests = {service: self._list(service) for service in sorted(lists)}
+        forbidden = self._forbidden - lists
         # What is not known, or stale, is None until it is read.
         read: dict[str, dict[str, bytes | None]] = {}
         for service, request in requests.items():
             known = self._content.get(service, {})
-            read[service] = {c: known.get(c) for c in self._children(service, request, deadline)}
+            try:
+                children = self._children(service, request, deadline)
+            except NoAuthError:
+                forbidden.add(service)
+            else:
+                read[service] = {child: known.get(child) for child in children}
         for service, child in data:
-            children = read.setdefault(service, {**self._content.get(service, {})})
-            if child in children:
-                children[child] = None
+            stale = read.setdefault(service, {**self._content.get(service, {})})
+            if child in stale:
+                stale[child] = None
         gets = {
             (service, child): self._client.get_async(self._path(service, child), watch=self._watch)
-            for service, children in read.items()
-            for child, known_data in children.items()
-            if known_data is None
+            for service, known_data in read.items()
+            for child in known_data
+            if known_data[child] is None
         }
         for (service, child), request in gets.items():
             try:
                 read[service][child] = request.get(timeout=_left(deadline))[0]
             except NoNodeError:
                 del read[service][child]
-        content = {s: {c: d for c, d in r.items() if d is not None} for s, r in read.items()}
-        changed = {s for s in content if self._content.get(s) != content[s]}
-        self._content = {**self._content, **content}
-        return frozenset(changed)
+            except NoAuthError:
+                forbidden.add(service)
+        if forbidden and forbidden == self._services:
+            raise NoAuthError
+        self._content |= {s: {c: d for c, d in r.items() if d is not None} for s, r in read.items()}
+        self._forbidden = forbidden
+        with self._lock:
+            self._stale_lists |= forbidden
 
     def _children(self, service: str, request: IAsyncResult, deadline: float) -> list[str]:
         while True:
@@ -251,7 +267,5 @@ def _left(deadline: float) -> float:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, NoAuthError):
-        return "the registry refuses to be read: check the registry's username and password"
-    return (
-        f"the registry does not answer ({type(error).__name__}); it is asked again at the next run"
-    )
+        return f"the registry: {_FORBIDDEN}"
+    return f"the registry does not answer ({type(error).__name__}); nothing was changed, try again"

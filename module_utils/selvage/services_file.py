@@ -62,7 +62,8 @@ def write(settings: HAProxySettings, text: str) -> None:
     # One name for all: the reconcile lock is held, and what a killed run left is overwritten.
     draft = target.with_name(f"{target.name}.new")
     try:
-        with draft.open("w", encoding="utf-8") as file:
+        draft.unlink(missing_ok=True)  # It may be another user's.
+        with draft.open("x", encoding="utf-8") as file:
             # HAProxy may read it as another user, whatever our umask.
             os.fchmod(file.fileno(), 0o644)
             file.write(text)

@@ -40,7 +40,16 @@ class Settings:
     resync_interval_ms: int
 
 
-def load(path: Path) -> dict[str, object]:
+def load(path: Path) -> Settings:
+    """The settings in a file; raises `fields.Invalid`, which begins with the file's path."""
+    document = read(path)
+    try:
+        return parse(document)
+    except Invalid as error:
+        raise Invalid(f"{path}: {error}") from error
+
+
+def read(path: Path) -> dict[str, object]:
     """The document in a JSON file, not yet validated; raises `fields.Invalid`."""
     try:
         document = json.loads(path.read_bytes())

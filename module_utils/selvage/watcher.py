@@ -15,7 +15,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,8 +25,8 @@ from . import registry, systemd
 from .fields import Invalid
 from .log import event, setup
 from .reconcile import FAILURES, Reconciler, Result, ServiceResult
-from .registry import RegistryUnavailable, RegistryView
-from .settings import DEFAULT_PATH, Settings, load, parse
+from .registry import Content, RegistryUnavailable, RegistryView
+from .settings import DEFAULT_PATH, Settings, load
 
 _COALESCE_S: Final = 0.002
 # After a lost connection the whole fabric reads everything anew: not all in the same moment.
@@ -68,7 +68,7 @@ class Watcher:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop = False
         self._ready = False
-        self._reported: dict[str, tuple[object, ...]] = {}
+        self._told: dict[str, dict[str, tuple[str, ...]]] = {}
         self._problems: tuple[str, ...] = ()
         self._summary = "no pass yet"
         self._status = ""
@@ -158,7 +158,7 @@ class Watcher:
         """Take new settings; a file that is refused leaves the former ones."""
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            settings = parse(load(self._config))
+            settings = load(self._config)
         except Invalid as error:
             event(_logger, logging.ERROR, "the former configuration goes on", refused=error)
         else:
@@ -181,7 +181,7 @@ class Watcher:
             self._ready = True
             systemd.notify("READY=1")
 
-    def _read(self) -> Mapping[str, Mapping[str, bytes]]:
+    def _read(self) -> Content:
         if not self._client.connected:
             raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
         now = time.monotonic()
@@ -212,21 +212,24 @@ class Watcher:
         return self._settings.resync_interval_ms / 1000
 
     def _tell(self, service: ServiceResult) -> None:
-        """One line when the service changed, or the reasons why it does not."""
-        reasons = (service.held, service.refused)
-        known = self._reported.get(service.name, (None, ()))
-        self._reported[service.name] = reasons
-        if reasons != known or service.added or service.removed or service.changed:
-            level = logging.WARNING if service.held or service.refused else logging.INFO
-            facts = {
-                "added": service.added,
-                "removed": service.removed,
-                "changed": service.changed,
-                "held": (service.held,) if service.held else (),
-                "refused": tuple(f"{r.child}: {r.reason}" for r in service.refused),
-            }
-            shown = {key: ",".join(values) for key, values in facts.items() if values}
-            event(_logger, level, "service", name=service.name, servers=_size(service), **shown)
+        """One line when something is new; a server that drains is told once."""
+        facts = {
+            "added": service.added,
+            "removed": service.removed,
+            "changed": service.changed,
+            "held": (service.held,) if service.held else (),
+            "refused": tuple(f"{r.child}: {r.reason}" for r in service.refused),
+        }
+        known = self._told.get(service.name, {})
+        self._told[service.name] = facts
+        new = {
+            what: ",".join(values) or "none"
+            for what, values in facts.items()
+            if values != known.get(what, ()) and (values or what in ("held", "refused"))
+        }
+        if new:
+            level = logging.WARNING if new.get("held") or new.get("refused") else logging.INFO
+            event(_logger, level, "service", name=service.name, servers=_size(service), **new)
 
     def _tell_pass(self, result: Result) -> None:
         if result.reloaded:
@@ -264,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="validate the file and end")
     options = parser.parse_args(arguments)
     try:
-        settings = parse(load(options.config))
+        settings = load(options.config)
     except Invalid as error:
         print(error, file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 
 from selvage.haproxy_config import render
 from selvage.plan import make_plan
@@ -49,7 +49,7 @@ def accept(tmp_path_factory):
     return check
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(worlds())
 def test_any_registry_content_is_accepted(accept, world):
     accept(make_plan(*world).text)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kazoo.security import make_digest_acl
 from programs import free_port, get, wait_for
 
 from selvage import haproxy_runtime, lock, services_file
@@ -153,6 +154,19 @@ def test_a_deleted_service_znode_is_empty_and_held(fabric):
     assert fabric.answers(port) == {"one"}
 
 
+def test_a_service_that_may_not_be_read_is_held_and_the_others_go_on(fabric):
+    port = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    fabric.service("secret")
+    fabric.register("127.0.0.1:9", service="secret")
+    acl = [make_digest_acl("someone", "else", all=True)]
+    fabric.client.set_acls(f"{fabric.root}/secret", acl)
+    inventory, secret = fabric.reconcile().services
+    assert inventory.added
+    assert "reading is not allowed" in secret.held
+    assert fabric.answers(port) == {"one"}
+
+
 def test_a_dry_run_changes_nothing_and_lists_the_commands(fabric, tmp_path):
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
@@ -263,7 +277,7 @@ from pathlib import Path
 from selvage import haproxy_runtime, reconcile, settings
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 haproxy_runtime.Runtime.execute = haproxy_runtime.Master.reload = die
-reconcile.reconcile(settings.parse(settings.load(Path({str(tmp_path)!r}, "reconciler.json"))))
+reconcile.reconcile(settings.load(Path({str(tmp_path)!r}, "reconciler.json")))
 """
     ended = subprocess.run([sys.executable, "-c", script], cwd=MODULES, check=False)
     assert ended.returncode == -signal.SIGKILL

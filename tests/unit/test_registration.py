@@ -303,8 +303,8 @@ def test_a_field_that_nerve_does_not_write():
         (b'{"host":"10.0.0.1","port":NaN}', "holds NaN"),
         (b'{"host":"10.0.0.1","port":-Infinity}', "holds -Infinity"),
         (b'{"host":"10.0.0.1","port":1e999}', "port: expected a whole number"),
-        (b"[" * 60_000, "is nested too deeply"),
-        (b'{"host":' * 8_000, "is nested too deeply"),
+        (b"[" * 32_000 + b"]" * 32_000, "is nested too deeply"),
+        (b'{"a":' * 13_000, "is nested too deeply"),
     ],
 )
 def test_damaged_data(data, expected):

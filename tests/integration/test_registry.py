@@ -1,0 +1,204 @@
+"""What is read from a real ZooKeeper, how often, and what becomes of its failures."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
+from programs import wait_for
+
+from selvage.fields import Fields
+from selvage.registry import (
+    RegistryUnavailable,
+    RegistryView,
+    close,
+    connect,
+    connected,
+    ended,
+    parse_settings,
+)
+
+
+def settings(zookeeper, **more):
+    return parse_settings(
+        Fields({"hosts": [zookeeper.host], "session_timeout": "2s", **more}, "registry")
+    )
+
+
+class View:
+    """A watching view of one service with 50 instances, and how often it reads."""
+
+    def __init__(self, zookeeper, writer, root):
+        self.root = root
+        self.path = f"{root}/inventory"
+        self.writer = writer
+        self.changes = threading.Semaphore(0)
+        self.client = connect(settings(zookeeper))
+        wait_for(lambda: self.client.connected)
+        self.reads = Counter()
+        for name in ("get_async", "get_children_async", "exists_async"):
+            setattr(self.client, name, self._counted(name, getattr(self.client, name)))
+        self.view = RegistryView(self.client, root, ["inventory"], self.changes.release)
+
+    def _counted(self, name, function):
+        def counted(*arguments, **more):
+            self.reads[name] += 1
+            return function(*arguments, **more)
+
+        return counted
+
+    def after(self, events):
+        """The names and data once so many watches have fired; the reads that it took."""
+        for _ in range(events):
+            assert self.changes.acquire(timeout=10)
+        self.reads.clear()
+        self.view.refresh(5)
+        return dict(self.view.content["inventory"])
+
+    def register(self, child, data=b""):
+        self.writer.create(f"{self.path}/{child}", data, makepath=True)
+
+
+@pytest.fixture
+def view(zookeeper, fabric):
+    view = View(zookeeper, fabric.client, fabric.root)
+    yield view
+    close(view.client)
+
+
+def test_a_change_is_read_and_nothing_else(view):
+    for number in range(50):
+        view.register(f"10.0.0.{number}:80")
+    assert len(view.after(0)) == 50
+    assert view.reads == {"get_children_async": 1, "get_async": 50}
+
+    view.register("10.0.1.1:80", b"new")
+    assert view.after(1)["10.0.1.1:80"] == b"new"
+    assert view.reads == {"get_children_async": 1, "get_async": 1}
+
+    view.writer.set(f"{view.path}/10.0.0.7:80", b"changed")
+    assert view.after(1)["10.0.0.7:80"] == b"changed"
+    assert view.reads == {"get_async": 1}
+
+    view.writer.delete(f"{view.path}/10.0.0.8:80")
+    assert "10.0.0.8:80" not in view.after(2)
+    assert view.reads == {"get_children_async": 1}
+
+    view.after(0)
+    assert view.reads == {}
+
+
+def test_a_child_made_anew_between_two_reads_is_read_anew(view):
+    view.register("a", b"old")
+    view.after(0)
+    view.writer.delete(f"{view.path}/a")
+    view.register("a", b"new")
+    assert view.after(2) == {"a": b"new"}
+    view.writer.set(f"{view.path}/a", b"newer")
+    assert view.after(1) == {"a": b"newer"}
+
+
+def test_parents_that_do_not_exist_are_watched(view):
+    assert view.after(0) == {}
+    view.register("a")
+    assert view.after(1) == {"a": b""}
+    view.writer.delete(view.root, recursive=True)
+    wait_for(lambda: view.after(0) == {})
+    view.register("b")
+    wait_for(lambda: view.after(0) == {"b": b""})
+
+
+def test_a_child_that_goes_while_it_is_read_is_not_there(view, monkeypatch):
+    view.register("a")
+    view.register("b")
+    get = view.client.get_async
+
+    def get_after_delete(path, **more):
+        if path.endswith("/a"):
+            view.writer.delete(path)
+        return get(path, **more)
+
+    monkeypatch.setattr(view.client, "get_async", get_after_delete)
+    assert view.after(0) == {"b": b""}
+
+
+def test_a_failure_is_not_an_empty_service(view, zookeeper):
+    view.register("a")
+    view.after(0)
+    view.register("b")
+    assert view.changes.acquire(timeout=10)
+    zookeeper.stop()
+    try:
+        with pytest.raises(RegistryUnavailable):
+            view.view.refresh(1)
+        assert view.view.content == {"inventory": {"a": b""}}
+    finally:
+        zookeeper.start()
+    wait_for(lambda: view.client.connected)
+    # What was stale still is.
+    assert view.after(0) == {"a": b"", "b": b""}
+
+
+def test_watches_are_set_again_after_a_lost_connection(view, zookeeper):
+    view.register("a")
+    view.after(0)
+    zookeeper.stop()
+    zookeeper.start()
+    wait_for(lambda: view.client.connected and view.writer.connected, 30)
+    view.view.expire()
+    view.after(0)
+    view.register("b")
+    assert view.after(1) == {"a": b"", "b": b""}
+
+
+@pytest.fixture
+def secret(zookeeper, fabric):
+    """A service that only `reader` may read, and its owner's connection."""
+    owner = KazooClient(zookeeper.host, auth_data=[("digest", "reader:s3 cret")])
+    owner.start()
+    acl = [make_digest_acl("reader", "s3 cret", all=True)]
+    owner.create(f"{fabric.root}/secret/a", b"", acl=acl, makepath=True)
+    owner.set_acls(f"{fabric.root}/secret", acl)
+    yield owner
+    owner.stop()
+    owner.close()
+
+
+def test_credentials_are_used_and_their_lack_is_told(zookeeper, fabric, secret):
+    with connected(settings(zookeeper)) as client, pytest.raises(RegistryUnavailable) as failure:
+        RegistryView(client, fabric.root, ["secret"]).refresh(5)
+    assert "check username, password" in str(failure.value)
+
+    with connected(settings(zookeeper, username="reader", password="s3 cret")) as client:
+        view = RegistryView(client, fabric.root, ["secret"])
+        view.refresh(5)
+    assert view.content == {"secret": {"a": b""}}
+
+
+def test_a_service_that_may_not_be_read_harms_only_itself(zookeeper, fabric, secret):
+    fabric.register("b")
+    with connected(settings(zookeeper)) as client:
+        view = RegistryView(client, fabric.root, ["inventory", "secret"])
+        view.refresh(5)
+        assert view.content["inventory"] == {"b": b""}
+        assert "reading is not allowed" in view.content["secret"]
+
+        # Readable, but for one child.
+        secret.set_acls(f"{fabric.root}/secret", OPEN_ACL_UNSAFE)
+        view.refresh(5)
+        assert "reading is not allowed" in view.content["secret"]
+
+        secret.set_acls(f"{fabric.root}/secret/a", OPEN_ACL_UNSAFE)
+        view.refresh(5)
+        assert view.content["secret"] == {"a": b""}
+
+
+def test_a_client_that_gave_up_is_known_to_have(zookeeper):
+    client = connect(settings(zookeeper))
+    wait_for(lambda: client.connected)
+    assert not ended(client)
+    close(client)
+    assert ended(client)

@@ -1,0 +1,79 @@
+"""The documentation of each module says what its argument spec says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_modules import load
+
+MODULES = sorted(path.stem for path in (Path(__file__).parents[2] / "library").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_documentation_and_argument_spec_agree(name):
+    module = load(name)
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    assert documented["module"] == name
+    assert said(documented["options"]) == meant(argument_spec(module))
+    assert isinstance(yaml.safe_load(module.EXAMPLES), list)
+    assert all(entry["description"] for entry in yaml.safe_load(module.RETURN).values())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_password_is_kept_out_of_logs(name):
+    assert all(
+        options.get("no_log") is True
+        for path, options in leaves(argument_spec(load(name)))
+        if "password" in path
+    )
+
+
+def argument_spec(module):
+    """What the module's main function tells Ansible."""
+
+    class Told(Exception):
+        pass
+
+    def tell(*, argument_spec, **_):
+        raise Told(argument_spec)
+
+    module.AnsibleModule = tell
+    with pytest.raises(Told) as told:
+        module.main()
+    return told.value.args[0]
+
+
+def said(options):
+    return {
+        name: {
+            "type": option.get("type", "str"),
+            "elements": option.get("elements"),
+            "required": option.get("required", False),
+            "default": option.get("default"),
+            "choices": option.get("choices"),
+            "options": said(option.get("suboptions", {})),
+        }
+        for name, option in options.items()
+    }
+
+
+def meant(spec):
+    return {
+        name: {
+            "type": option.get("type", "str"),
+            "elements": option.get("elements"),
+            "required": option.get("required", False),
+            "default": option.get("default"),
+            "choices": option.get("choices"),
+            "options": meant(option.get("options", {})),
+        }
+        for name, option in spec.items()
+    }
+
+
+def leaves(spec):
+    for name, option in spec.items():
+        yield name, option
+        yield from leaves(option.get("options", {}))
