@@ -66,7 +66,7 @@ removed:
 def present(folder: Path) -> dict[str, str]:
     """The text of every file in the folder by its name; undecodable bytes are replaced."""
     return {
-        str(path.relative_to(folder)): path.read_text(errors="replace")
+        str(path.relative_to(folder)): path.read_bytes().decode(errors="replace")
         for path in folder.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }

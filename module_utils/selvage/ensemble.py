@@ -76,7 +76,7 @@ def shortcomings(statuses: Sequence[Status], expected: Collection[int]) -> list[
         return []
     leaders = [status for status in statuses if status.mode == "leader"]
     if len(leaders) != 1:
-        return [f"{len(leaders)} members answer as leader"]
+        return [f"{len(leaders)} of the members lead; one that is not listed may do so"]
     followers = sum(status.mode == "follower" for status in statuses)
     synced = leaders[0].synced_followers or 0
     if synced < followers:

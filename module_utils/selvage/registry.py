@@ -16,7 +16,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.interfaces import IAsyncResult
-from kazoo.protocol.states import EventType, KeeperState, WatchedEvent
+from kazoo.protocol.states import KeeperState, WatchedEvent
 
 from .fields import Fields, unique
 
@@ -254,8 +254,7 @@ class RegistryView:
         with self._lock:
             if child:
                 self._stale_data.add((service, child))
-            # A deleted child: its parent's list comes first, and saves the read of what is gone.
-            if not child or event.type == EventType.DELETED:
+            else:
                 self._stale_lists.add(service)
         if self._on_change:
             self._on_change()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -321,6 +322,17 @@ def test_a_new_service_is_confirmed_and_keeps_the_others(fabric):
     assert not fabric.reconcile().changed
 
 
+def test_a_reload_waits_until_the_new_worker_answers(fabric, monkeypatch):
+    """While both workers run, the former one may take a connection: HAProxy does that rarely."""
+    process, former = haproxy_runtime.Runtime.process, [1, 1, 1]
+    monkeypatch.setattr(
+        haproxy_runtime.Runtime, "process", lambda self: former.pop() if former else process(self)
+    )
+    fabric.service()
+    assert fabric.reconcile().reloaded
+    assert former == []
+
+
 @contextmanager
 def taken_port():
     with socket.socket() as listener:
@@ -448,12 +460,36 @@ def test_sessions_end_before_their_server_goes(fabric):
     name = one.server("inventory")
     wait_for(lambda: fabric.haproxy.servers("inventory")[name]["srv_admin_state"] == DRAIN)
     assert fabric.answers(port) == {"two"}
+    time.sleep(1.5)  # for some more passes
     assert one.server("inventory") in fabric.haproxy.servers("inventory")
     one.release.set()
     client.join()
     runner.join()
     assert answers == ["one"]
     assert one.server("inventory") not in fabric.haproxy.servers("inventory")
+
+
+def test_an_instance_that_returns_while_it_drains_keeps_its_sessions(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    one.release.clear()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(get(port)))
+    client.start()
+    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    reconciler, content = Reconciler(fabric.settings()), {"inventory": {two.child: b""}}
+    assert reconciler.run(lambda: content).again_s is not None
+    assert fabric.answers(port) == {"two"}
+    content["inventory"][one.child] = b""
+    result = reconciler.run(lambda: content)
+    assert only(result).changed == (one.server("inventory"),)
+    assert result.again_s is None
+    one.release.set()
+    client.join()
+    assert fabric.answers(port) == {"one", "two"}
+    assert answers == ["one"]
 
 
 def test_a_session_that_outlives_the_drain_is_ended(fabric):

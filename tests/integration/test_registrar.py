@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
-from programs import Instance, free_port, wait_for
-from zookeeper_server import ZooKeeperServer, zookeeper_server
+from programs import Instance, ZooKeeper, free_port, wait_for
 
 MODULES = Path(__file__).parents[2] / "module_utils"
 SESSION_S = 2.0
@@ -25,14 +24,16 @@ ROOT = "/registrar"
 
 
 @pytest.fixture(scope="module")
-def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZooKeeperServer]:
+def zookeeper() -> Iterator[ZooKeeper]:
     """Of their own: tests here stop and freeze it."""
-    with zookeeper_server(tmp_path_factory.mktemp("zookeeper")) as server:
-        yield server
+    program = ZooKeeper()
+    program.start()
+    yield program
+    program.close()
 
 
 @pytest.fixture
-def reader(zookeeper: ZooKeeperServer) -> Iterator[KazooClient]:
+def reader(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
     client = KazooClient(
         zookeeper.host, timeout=30, connection_retry={"max_tries": -1, "max_delay": 0.2}
     )
@@ -126,9 +127,7 @@ class Registrar:
 
 
 @pytest.fixture
-def registrar(
-    tmp_path: Path, zookeeper: ZooKeeperServer, instance: Instance
-) -> Iterator[Registrar]:
+def registrar(tmp_path: Path, zookeeper: ZooKeeper, instance: Instance) -> Iterator[Registrar]:
     registrar = Registrar(tmp_path, zookeeper.port, instance.port)
     yield registrar
     print(registrar.log)
@@ -146,7 +145,7 @@ def children(reader: KazooClient, service: str = "inventory") -> list[str]:
 
 
 @contextlib.contextmanager
-def always_there(zookeeper: ZooKeeperServer, path: str) -> Iterator[None]:
+def always_there(zookeeper: ZooKeeper, path: str) -> Iterator[None]:
     """Fail when a reader that looks all the time ever finds the znode missing."""
     client = KazooClient(zookeeper.host)
     client.start()
@@ -233,7 +232,7 @@ def test_killed_and_not_restarted_it_is_gone_after_the_session(
 
 
 def test_killed_and_restarted_it_is_taken_over_without_a_gap(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     # Too many successes to wait for: what the former session registered counts until then.
     path = started(registrar, reader, instance)
@@ -298,7 +297,7 @@ def test_only_what_was_registered_is_waited_for(
 
 
 def test_sighup_takes_new_configuration_without_leaving_the_registry(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     path = started(registrar, reader, instance)
     wait_for(lambda: "READY=1" in registrar.said)
@@ -328,7 +327,7 @@ def test_sighup_takes_new_code(
 
 
 def test_many_sighups_are_survived(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     path = started(registrar, reader, instance)
     with always_there(zookeeper, path):
@@ -341,7 +340,7 @@ def test_many_sighups_are_survived(
 
 
 def test_sighup_deregisters_what_the_new_file_no_longer_has(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     other = Instance("other")
     registrar.document["registry"]["session_timeout"] = "4s"
@@ -424,7 +423,7 @@ def test_a_lost_session_registers_again(
 
 
 def test_a_lost_connection_is_not_a_lost_session(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     registrar.document["registry"]["session_timeout"] = "4s"
     path = started(registrar, reader, instance)
@@ -440,7 +439,7 @@ def test_a_lost_connection_is_not_a_lost_session(
 
 
 def test_what_changes_while_the_registry_is_away_is_done_when_it_returns(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     registrar.document["registry"]["session_timeout"] = "4s"
     path = started(registrar, reader, instance)
@@ -453,7 +452,7 @@ def test_what_changes_while_the_registry_is_away_is_done_when_it_returns(
 
 
 def test_without_a_registry_it_starts_gets_ready_and_registers_later(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     zookeeper.stop()
     try:
@@ -466,10 +465,10 @@ def test_without_a_registry_it_starts_gets_ready_and_registers_later(
 
 
 def test_a_registry_that_hangs_does_not_stop_the_loop(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     started(registrar, reader, instance)
-    zookeeper.freeze()
+    zookeeper.send(signal.SIGSTOP)
     try:
         instance.healthy = False
         wait_for(lambda: "not healthy" in registrar.log)
@@ -479,7 +478,7 @@ def test_a_registry_that_hangs_does_not_stop_the_loop(
         registrar.tell(signal.SIGTERM)
         assert registrar.wait(30) == 0
     finally:
-        zookeeper.thaw()
+        zookeeper.send(signal.SIGCONT)
 
 
 def test_a_drained_service_is_out_until_it_is_let_back_in(
@@ -502,7 +501,7 @@ def test_a_drained_service_is_out_until_it_is_let_back_in(
 
 
 def test_credentials_own_the_registration_and_everyone_reads_it(
-    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeperServer
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
     registrar.document["registry"] |= {"username": "fabric", "password": "s3 cret"}
     path = started(registrar, reader, instance)

@@ -111,6 +111,19 @@ def test_parents_that_do_not_exist_are_watched(view):
     wait_for(lambda: view.after(0) == {"b": b""})
 
 
+def test_a_service_that_is_made_while_it_is_read_is_there(view, monkeypatch):
+    exists = view.client.exists_async
+
+    def exists_after_create(path, **more):
+        view.register("a")
+        return exists(path, **more)
+
+    monkeypatch.setattr(view.client, "exists_async", exists_after_create)
+    assert view.after(0) == {"a": b""}
+    view.register("b")
+    assert view.after(1) == {"a": b"", "b": b""}
+
+
 def test_a_child_that_goes_while_it_is_read_is_not_there(view, monkeypatch):
     view.register("a")
     view.register("b")
@@ -160,8 +173,8 @@ def secret(zookeeper, fabric):
     owner = KazooClient(zookeeper.host, auth_data=[("digest", "reader:s3 cret")])
     owner.start()
     acl = [make_digest_acl("reader", "s3 cret", all=True)]
+    owner.ensure_path(fabric.root)
     owner.create(f"{fabric.root}/secret/a", b"", acl=acl, makepath=True)
-    owner.set_acls(f"{fabric.root}/secret", acl)
     yield owner
     owner.stop()
     owner.close()

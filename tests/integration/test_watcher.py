@@ -40,11 +40,12 @@ class Daemon:
     def configure(self):
         self.config.write_text(json.dumps(self.fabric.document))
 
-    def start(self):
+    def start(self, *program):
         self.configure()
+        command = [sys.executable, *(program or ("-m", "selvage.watcher"))]
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "selvage.watcher", "--config", str(self.config)],
+                [*command, "--config", str(self.config)],
                 cwd=MODULES,
                 env=self._environment,
                 stderr=log,
@@ -209,6 +210,20 @@ def test_what_a_hand_took_out_of_haproxy_comes_back_with_the_resync(fabric, daem
     daemon.start()
     target = f"inventory/{two.server('inventory')}"
     fabric.haproxy.ask(f"set server {target} state maint; del server {target}")
+    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 10)
+
+
+def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
+    fabric.document["resync_interval"] = "1s"
+    port = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    deaf = "RegistryView._event = lambda *_: None"
+    daemon.start(
+        "-c",
+        "import sys; from selvage.registry import RegistryView; from selvage.watcher import main;"
+        f"{deaf}; sys.exit(main())",
+    )
+    fabric.register(fabric.instance("two").child)
     wait_for(lambda: fabric.answers(port) == {"one", "two"}, 10)
 
 

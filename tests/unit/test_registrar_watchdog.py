@@ -1,0 +1,76 @@
+"""Systemd hears of the loop only while the checks go on too."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from selvage import checker, registrar, systemd
+from selvage.checker import Checker
+from selvage.checks import CheckResult
+from selvage.registrar import Registrar
+from selvage.registrar_settings import parse
+
+SETTINGS = parse(
+    {
+        "registry": {"hosts": ["127.0.0.1:1"]},
+        "node": "app1",
+        "address": "127.0.0.1",
+        "state_directory": "/nonexistent",
+        "instances": [
+            {"service": "s", "port": 1, "check": {"interval": "100ms", "timeout": "100ms"}}
+        ],
+    }
+)
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Checks answer once this is set, and hang until then."""
+    event = threading.Event()
+
+    def check(_: object) -> CheckResult:
+        event.wait(10)
+        return CheckResult(True, "fine")
+
+    monkeypatch.setattr(checker, "check", check)
+    monkeypatch.setattr(checker, "_GRACE_S", 0.1)
+    yield event
+    event.set()
+
+
+def test_a_check_that_hangs_is_stuck_until_it_goes_on(release: threading.Event) -> None:
+    loop = Checker(SETTINGS.instances[0], lambda: None)
+    loop.start()
+    assert not loop.stuck
+    time.sleep(0.3)
+    assert loop.stuck
+    release.set()
+    time.sleep(0.1)
+    assert not loop.stuck
+    loop.stop()
+    loop.join(1)
+    assert not loop.is_alive()
+
+
+def test_the_watchdog_is_not_fed_while_a_check_is_stuck(
+    release: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    monkeypatch.setattr(systemd, "notify", said.append)
+    daemon = Registrar(SETTINGS, registrar.DEFAULT_PATH)
+    for loop in daemon._checkers:
+        loop.start()
+    daemon._step(0)
+    assert "WATCHDOG=1" in said
+    time.sleep(0.3)
+    said.clear()
+    daemon._step(0)
+    assert "WATCHDOG=1" not in said
+    release.set()
+    time.sleep(0.1)
+    daemon._step(0)
+    assert "WATCHDOG=1" in said
+    registrar.registry.close(daemon._client)
