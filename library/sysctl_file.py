@@ -167,6 +167,15 @@ def read(path: Path) -> str | None:
         return None
 
 
+def put(path: Path, value: str) -> None:
+    """Give the kernel a value, all at once; raises OSError, also where the key does not exist."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+    try:
+        os.write(descriptor, f"{value}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
 def settle(
     values: Mapping[str, object],
     at_least: Sequence[str],
@@ -187,7 +196,7 @@ def settle(
             continue
         try:
             if not check:
-                path.write_text(f"{value}\n")
+                put(path, value)
             elif path.parent.exists() and not os.access(path, os.W_OK):
                 raise OSError(errno.EROFS if path.exists() else errno.ENOENT, "")
         except OSError as problem:
@@ -206,7 +215,7 @@ def settle(
     if refused:
         for key, value in outcome.before.items():
             if not check:
-                (proc / location(key)).write_text(f"{value}\n")
+                put(proc / location(key), value)
         raise Refused("; ".join(refused))
     return outcome
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from .haproxy_config import variable_name
 
@@ -13,19 +13,30 @@ def keep(text: str, current: str, names: Collection[str]) -> str:
 
     A service that does not stand in `current` is left out.
     """
+    if not names:
+        return text
+    sections, former = _sections(text), _sections(current)
     for name in names:
-        for pattern in (
-            rf"^listen {re.escape(name)}\n(?: .*\n)*\n?",
-            rf"^    set-var {re.escape(variable_name(name))} .*\n",
-        ):
-            former = re.search(pattern, current, re.MULTILINE)
-            replacement = former[0].rstrip("\n") + "\n" if former else ""
-            found = re.search(pattern, text, re.MULTILINE)
-            if found is None:
-                continue
-            end = "\n" if replacement and found[0].endswith("\n\n") else ""
-            text = text[: found.start()] + replacement + end + text[found.end() :]
-    return text
+        section = f"listen {name}"
+        sections[section] = former.get(section, "")
+        start = f"    set-var {variable_name(name)} "
+        line = "".join(line for line in _lines(former) if line.startswith(start))
+        sections["global"] = "".join(
+            line if other.startswith(start) else other for other in _lines(sections)
+        )
+    if sections["global"].strip() == "global":
+        del sections["global"]
+    return "\n".join(filter(None, sections.values()))
+
+
+def _lines(sections: Mapping[str, str]) -> list[str]:
+    return sections.get("global", "").splitlines(keepends=True)
+
+
+def _sections(text: str) -> dict[str, str]:
+    """The sections of a rendered file, in order, by their first line."""
+    sections = [f"{section}\n" for section in text.removesuffix("\n").split("\n\n")]
+    return {section.partition("\n")[0]: section for section in sections}
 
 
 def listeners(text: str) -> dict[str, int]:

@@ -347,22 +347,22 @@ def test_a_service_whose_port_is_taken_harms_only_itself(fabric):
     fabric.register(one.child)
     fabric.reconcile()
     fabric.register(two.child)
-    fabric.service("bad")
+    fabric.service("zebra")
     other = fabric.service("orders")
     fabric.register(two.child, service="orders")
     with taken_port() as taken:
         fabric.document["services"][1]["port"] = taken
         result = fabric.reconcile()
         assert result.problems == (
-            f"bad: left as it was: another program listens on 127.0.0.1:{taken}",
+            f"zebra: left as it was: another program listens on 127.0.0.1:{taken}",
         )
         assert fabric.answers(port) == {"one", "two"}
         assert fabric.answers(other) == {"two"}
-        assert "listen bad" not in fabric.services_file
+        assert "listen zebra" not in fabric.services_file
         assert not fabric.reconcile().changed
     result = fabric.reconcile()
     assert result.problems == ()
-    assert "listen bad" in fabric.services_file
+    assert "listen zebra" in fabric.services_file
 
 
 def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):

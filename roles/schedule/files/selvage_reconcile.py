@@ -130,7 +130,7 @@ def run(limit_s: int) -> tuple[int, str]:
 def reason_of_failure(code: int, output: str, limit_s: int) -> str | None:
     """One line, or None after a success."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    trouble = [line for line in lines if TROUBLE.fullmatch(line)]
+    trouble = sorted(line for line in lines if TROUBLE.fullmatch(line))
     if trouble:
         reason = trouble[0]
         if len(trouble) > 1:

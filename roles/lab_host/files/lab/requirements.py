@@ -16,6 +16,7 @@ from spec import Lab
 GIB = 1024**3
 DISK_NEEDED = 6 * GIB
 MEMORY_NEEDED = 3 * GIB
+ROUTES = Path("/proc/net/route")
 
 
 def check(state: Path, name: str, prefix: str, release: str) -> None:
@@ -72,7 +73,7 @@ def available_memory() -> int:
 def routed_elsewhere(subnet: str, bridge: str) -> str | None:
     """The interface that already carries a part of the subnet; the default route does not count."""
     wanted = ipaddress.ip_network(subnet)
-    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+    for line in ROUTES.read_text().splitlines()[1:]:
         interface, destination, _, _, _, _, _, mask = line.split()[:8]
         network = ipaddress.ip_network(
             (
