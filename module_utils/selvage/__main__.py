@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import drain
+from . import drain, settings, status
 from .fields import Invalid
+from .haproxy_runtime import HAProxyUnavailable, Runtime
 from .registrar_settings import DEFAULT_PATH, load
 
 
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Invalid as error:
         print(f"selvage: {error}", file=sys.stderr)
         return 2
+    except HAProxyUnavailable as error:
+        print(f"selvage: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"selvage: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
@@ -49,7 +53,26 @@ def _parser() -> argparse.ArgumentParser:
             metavar="FILE",
             help="the registrar's configuration (%(default)s)",
         )
+
+    showing = commands.add_parser(
+        "status", help="show the services as this node's HAProxy runs them"
+    )
+    showing.set_defaults(run=_status)
+    showing.add_argument(
+        "--config",
+        type=Path,
+        default=settings.DEFAULT_PATH,
+        metavar="FILE",
+        help="the reconciler's configuration (%(default)s)",
+    )
     return parser
+
+
+def _status(options: argparse.Namespace) -> str:
+    configured = settings.load(options.config)
+    haproxy = configured.haproxy
+    live = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000).services()
+    return status.report(configured.services, live)
 
 
 def _drain(options: argparse.Namespace) -> str:

@@ -6,7 +6,6 @@ daemon and of the node, and nothing but a file has to be there for an operator t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -22,15 +21,12 @@ def drained(folder: Path) -> dict[str, str]:
 
     Raises OSError when the folder cannot be read: that must not look like "nothing is drained".
     """
-    reasons = {}
-    with contextlib.suppress(FileNotFoundError):
-        for path in sorted(folder.iterdir()):
-            # Files with a dot are being written; others may be lifted at this very moment.
-            with contextlib.suppress(FileNotFoundError):
-                if not path.name.startswith("."):
-                    with path.open(errors="replace") as file:
-                        reasons[path.name] = file.readline(REASON_CHARACTERS).strip()
-    return reasons
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return {}
+    # Files with a dot are still being written.
+    return {path.name: _reason(path) for path in paths if not path.name.startswith(".")}
 
 
 def drain(folder: Path, service: str, reason: str) -> None:
@@ -55,3 +51,12 @@ def drain(folder: Path, service: str, reason: str) -> None:
 def undrain(folder: Path, service: str) -> None:
     """Remove the file of a service, if there is one. Raises OSError."""
     (folder / service).unlink(missing_ok=True)
+
+
+def _reason(path: Path) -> str:
+    # That the file is there is what counts.
+    try:
+        with path.open(errors="replace") as file:
+            return file.readline(REASON_CHARACTERS).strip()
+    except OSError as error:
+        return f"unknown: {error.strerror}"

@@ -107,8 +107,9 @@ class Registrar:
         self._take_out(checker.instance.announcement for checker in self._checkers)
         self._until(lambda: self._settled or self._stops > 1, GIVE_UP_S)
         gone_at = [
-            self._left_at.get(checker.instance.announcement, 0.0) + checker.instance.drain_s
+            self._left_at[checker.instance.announcement] + checker.instance.drain_s
             for checker in self._checkers
+            if checker.instance.announcement in self._left_at
         ]
         wait_s = max(0.0, max(gone_at, default=0.0) - time.monotonic())
         event(_logger, logging.INFO, "waiting for the clients to leave", seconds=f"{wait_s:.1f}")
@@ -209,7 +210,9 @@ class Registrar:
         else:
             change = self._announcer.announce(announcement, only_if_there=wanted is Wish.AS_FOUND)
         if change is not None and change is not Change.NONE:
-            _say(logging.INFO, change.value, announcement)
+            # Someone else was at it, or the session was lost.
+            again = wanted is not Wish.ABSENT and announcement in self._registered
+            _say(logging.WARNING if again else logging.INFO, change.value, announcement)
         if wanted is not Wish.ABSENT and change is not None:
             self._registered.add(announcement)
 
@@ -300,8 +303,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _mark(path: Path, started: float) -> None:
     """Let the role see whether a file is newer than what this process has read."""
-    path.touch()
-    os.utime(path, (started, started))
+    try:
+        path.touch()
+        os.utime(path, (started, started))
+    except OSError as error:
+        event(_logger, logging.WARNING, "cannot say when this process began", error=error)
 
 
 if __name__ == "__main__":

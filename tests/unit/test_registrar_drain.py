@@ -82,6 +82,15 @@ def test_the_longest_reason_is_read_whole(tmp_path: Path) -> None:
     assert drain.drained(tmp_path) == {"inventory": "ä" * 200}
 
 
+def test_a_reason_that_cannot_be_read_drains_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "billing").write_bytes(b"\xff\n")
+    assert drain.drained(tmp_path) == {
+        "billing": "\ufffd",
+        "inventory": "unknown: Is a directory",
+    }
+
+
 def test_unfinished_files_and_a_missing_folder_drain_nothing(tmp_path: Path) -> None:
     (tmp_path / ".inventory").touch()
     assert drain.drained(tmp_path) == {}

@@ -1,0 +1,45 @@
+"""What `selvage status` tells a person."""
+
+from dataclasses import replace
+
+from selvage.catalogue import parse_services
+from selvage.model import LiveServer, LiveService
+from selvage.status import report
+
+SERVER = LiveServer(
+    name="inventory_198.18.0.21_8080",
+    address="198.18.0.21",
+    port=8080,
+    weight=1,
+    backup=False,
+    max_connections=None,
+    up=True,
+    checked=True,
+    maintenance=False,
+    draining=False,
+    sessions=0,
+    changed_s=1,
+)
+
+
+def shown(*servers):
+    live = {"inventory": LiveService("inventory", None, tuple(servers))}
+    return report(parse_services([{"name": "inventory", "port": 3000}]), live).splitlines()
+
+
+def test_each_server_has_a_line_with_its_state():
+    lines = shown(
+        SERVER,
+        replace(SERVER, up=False, weight=5, backup=True),
+        replace(SERVER, draining=True),
+        replace(SERVER, maintenance=True),
+    )
+    assert lines[0] == "inventory  127.0.0.1:3000  http  1 up"
+    assert [line.split()[1] for line in lines[1:]] == ["up", "down", "draining", "maintenance"]
+    assert lines[2].endswith("weight 5, backup")
+
+
+def test_what_haproxy_does_not_run_is_said():
+    services = parse_services([{"name": "inventory", "port": 3000}])
+    assert report(services, {}) == "inventory  127.0.0.1:3000  http  not loaded by HAProxy yet"
+    assert report((), {}) == "the catalogue is empty"
