@@ -103,7 +103,7 @@ class Traffic:
         shell(self.name, f"cat > /tmp/traffic.py <<'END'\n{self.PROGRAM.read_text()}END")
         shell(
             self.name,
-            "rm -f /tmp/traffic.log; systemd-run --quiet --collect --unit=traffic "
+            ": > /tmp/traffic.log; systemd-run --quiet --collect --unit=traffic "
             "python3 /tmp/traffic.py /tmp/traffic.log",
         )
         wait_for(self.requests, 10, "the first request")
