@@ -36,9 +36,14 @@ lab-check:
 lab-hosts: lab-check $(VENV_READY)
 	$(PLAYBOOK) playbooks/lab/up.yml
 
-lab-status: $(VENV_READY) ## show the lab's hosts, the services and their instances
+lab-status: ## show the lab's hosts, the services and their instances
 	@python3 -B roles/lab_host/files/lab status $(LAB_HOME)
-	@$(PLAYBOOK) playbooks/lab/status.yml
+	@printf '\nThe services, as app1 sees them:\n\n'
+	@ssh -F $(LAB_HOME)/ssh/config app1 selvage status
+	@printf '\nTry next (docs/lab.md has more):\n\n'
+	@printf '  make ssh HOST=app1     and there: curl 127.0.0.1:3000, a few times\n'
+	@printf '  make ssh HOST=app2     and there: systemctl stop demo-inventory\n'
+	@printf '  make lab-down          removes everything\n'
 
 lab-down: $(VENV_READY) ## remove the lab: hosts, network, files
 	$(PLAYBOOK) playbooks/lab/down.yml

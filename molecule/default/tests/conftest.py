@@ -30,6 +30,14 @@ def shell(name: str, command: str) -> str:
     return result.stdout
 
 
+def printed(name: str, command: str) -> str:
+    """What a command prints on a host that may be away: then nothing."""
+    try:
+        return host(name).run(command).stdout
+    except RuntimeError:  # ssh's own exit code, 255
+        return ""
+
+
 def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
     """Wait until the condition holds; fail with what was awaited when it does not."""
     deadline = time.monotonic() + seconds
