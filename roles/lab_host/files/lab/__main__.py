@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cache import start_cache
 from common import LabError
-from hosts import clear, prepare, start, supervise
+from hosts import known, prepare, start, stop, supervise
 from kernel import raise_settings, restore_settings
 from keys import make_key, publish
 from layers import unmount
@@ -30,36 +30,38 @@ def up(lab: Lab) -> bool:
     changed |= set_up_network(lab)
     make_key(lab)
     changed |= start_cache(lab)
+    former = [machine for machine in known(lab) if machine not in lab.machines]
+    stop(lab, former)
+    for machine in former:
+        shutil.rmtree(lab.folder(machine))
     for machine in lab.machines:
         changed |= prepare(lab, machine)
     changed |= publish(lab)
     for machine in lab.machines:
         changed |= start(lab, machine)
-    return changed
+    return changed or bool(former)
 
 
 def down(home: Path, keep_cache: bool) -> bool:
-    """Remove the lab; the last one takes the shared base with it. Returns whether one was there."""
-    if not home.exists():
+    """Remove the lab, and with the last one what labs share; returns whether anything was there."""
+    state = home.parent
+    if not state.exists():
         return False
+    changed = home.exists()
     if (home / "lab.json").exists():
         lab = Lab.load(home)
-        folders = [lab.folder(machine) for machine in lab.machines]
-        end([folder / "pid" for folder in folders], patience=20)
-        # Only left when a supervisor was killed.
-        end([folder / "nspawn.pid" for folder in folders], patience=5)
+        stop(lab, known(lab))
         end([home / "cache" / "pid"], patience=5)
-        for machine in lab.machines:
-            clear(lab, machine)
-            unmount(lab.folder(machine) / "root")
         unmount(home / "cache" / "root")
         tear_down_network(lab)
-    state = home.parent
-    shutil.rmtree(home)
-    if not keep_cache and not any(state.glob("*/lab.json")):
+    if changed:
+        shutil.rmtree(home)
+    if not any(state.glob("*/lab.json")):
         restore_settings(state)
-        shutil.rmtree(state)
-    return True
+        if not keep_cache:
+            shutil.rmtree(state)
+            changed = True
+    return changed
 
 
 def status(lab: Lab) -> None:

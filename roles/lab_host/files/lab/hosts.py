@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from cgroups import clear_cgroup, enter_cgroup
 from common import LabError, run, succeeds, write
 from keys import make_host_key, public
-from layers import mount_overlay
+from layers import mount_overlay, unmount
 from network import resolvers
-from processes import record, recorded
+from processes import end, record, recorded
 from spec import CACHE_PORT, Lab, Machine
 
 REBOOT = 133  # systemd-nspawn's exit code when the machine asked for a reboot
@@ -85,6 +86,25 @@ def start(lab: Lab, machine: Machine) -> bool:
             raise LabError(f"{machine.name} did not start: see {folder}/console.log")
         time.sleep(0.05)
     return True
+
+
+def known(lab: Lab) -> list[Machine]:
+    """The lab's machines and those that it had before: their folders are still here."""
+    described = {machine.name for machine in lab.machines}
+    folders = sorted((lab.home / "hosts").glob("*"))
+    former = [Machine(folder.name, "") for folder in folders if folder.name not in described]
+    return [*lab.machines, *former]
+
+
+def stop(lab: Lab, machines: Sequence[Machine]) -> None:
+    """End machines, all at once, and unmount their roots."""
+    folders = [lab.folder(machine) for machine in machines]
+    end([folder / "pid" for folder in folders], patience=20)
+    # Only left when a supervisor was killed.
+    end([folder / "nspawn.pid" for folder in folders], patience=5)
+    for machine in machines:
+        clear(lab, machine)
+        unmount(lab.folder(machine) / "root")
 
 
 def clear(lab: Lab, machine: Machine) -> None:

@@ -32,6 +32,7 @@ def restore_settings(state: Path) -> None:
     if memory.exists():
         for key, value in json.loads(memory.read_text()).items():
             _write(key, value)
+        memory.unlink()
 
 
 def _read(key: str) -> int:
