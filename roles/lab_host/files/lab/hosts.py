@@ -109,14 +109,20 @@ def stop(lab: Lab, machines: Sequence[Machine]) -> None:
 
 def clear(lab: Lab, machine: Machine) -> None:
     """Remove what a host that ended badly left outside its folder."""
-    if not Path("/run/systemd/system").is_dir():
+    if Path("/run/systemd/system").is_dir():
+        # Waits for the unit's last process: until then its name is taken. Often it is not loaded.
+        succeeds("systemctl", "stop", f"{lab.unit(machine)}.service")
+    else:
         clear_cgroup(lab.unit(machine))
     name = lab.machine_name(machine)
     if succeeds("ip", "link", "show", f"vb-{name}"):
         run("ip", "link", "delete", f"vb-{name}")
-    propagated = Path("/run/systemd/nspawn/propagate") / name
-    if propagated.is_dir():
-        propagated.rmdir()
+    # systemd-nspawn 256 and newer refuse to start over the mount that a killed one left.
+    for kind in ("propagate", "unix-export"):
+        left = Path("/run/systemd/nspawn", kind, name)
+        unmount(left)
+        if left.is_dir():
+            left.rmdir()
 
 
 def supervise(lab: Lab, machine: Machine) -> None:
