@@ -117,22 +117,24 @@ def _member_problems(address: object, members: list[Mapping[str, str]]) -> Itera
 def node_problems(node: Mapping[str, Any]) -> list[str]:
     """What is wrong with the role's input, one line each; empty when nothing is.
 
-    Takes `address`, `members`, `control`, `allow`, `firewall` (whether it is on) and `client`: the
-    address that the controller has for this node, or nothing when that is not known.
+    Takes `address`, `members`, `networks`, `control_addresses`, `allow`, `firewall` (whether it is
+    on) and `client`: the address that the controller has for this node, or nothing when that is not
+    known.
     """
     problems = list(_member_problems(node["address"], node["members"]))
-    for item in node["control"]:
-        problems += _problem("node_control_addresses", _network, item)
+    for place in ("control_addresses", "networks"):
+        for item in node[place]:
+            problems += _problem(f"node_{place}", _network, item)
     for rule in node["allow"]:
         problems += _rule_problems(rule)
     if problems or not node["firewall"]:
         return problems
-    if not node["control"]:
+    if not node["control_addresses"]:
         return ["node_control_addresses is empty: nobody could reach ssh; name your own network"]
     if node["client"]:
         client = ip_address(node["client"].partition("%")[0])
         mapped = getattr(client, "ipv4_mapped", None) or client
-        if not any(mapped in _network(item) for item in node["control"]):
+        if not any(mapped in _network(item) for item in node["control_addresses"]):
             return [
                 f"node_control_addresses leaves out {mapped}, from which this run comes: "
                 "it would lock itself out; add it"

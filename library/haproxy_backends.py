@@ -243,14 +243,6 @@ EXAMPLES = r"""
         mode: tcp
         check:
           type: redis
-
-- name: Let a service go to zero, once
-  haproxy_backends:
-    services:
-      - name: inventory
-        port: 3000
-        guards:
-          allow_empty: true
 """
 
 RETURN = r"""

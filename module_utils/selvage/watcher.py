@@ -228,7 +228,8 @@ class Watcher:
             if values != known.get(what, ()) and (values or what in ("held", "refused"))
         }
         if new:
-            level = logging.WARNING if new.get("held") or new.get("refused") else logging.INFO
+            bad = facts["held"] or facts["refused"]
+            level = logging.WARNING if bad else logging.INFO
             event(_logger, level, "service", name=service.name, servers=_size(service), **new)
 
     def _tell_pass(self, result: Result) -> None:

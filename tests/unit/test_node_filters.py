@@ -18,7 +18,8 @@ GOOD = {
         {"name": "zk1", "address": "198.18.0.11"},
         {"name": "zk2", "address": "198.18.0.12"},
     ],
-    "control": ["198.18.0.0/28", "2001:db8::1"],
+    "control_addresses": ["198.18.0.0/28", "2001:db8::1"],
+    "networks": [],
     "allow": [{"name": "ZooKeeper's clients", "port": 2181, "from": "fabric"}],
     "firewall": True,
     "client": "198.18.0.1",
@@ -40,8 +41,12 @@ def test_good_input_has_no_problems():
             "address 198.18.0.12 is there twice",
         ),
         ({"members": [{"name": "zk 1", "address": "198.18.0.11"}]}, "zk 1: not a host name"),
-        ({"control": []}, "node_control_addresses is empty"),
-        ({"control": ["198.18.0.1/24"]}, "198.18.0.1/24 is not an address or a network"),
+        ({"control_addresses": []}, "node_control_addresses is empty"),
+        (
+            {"networks": ["198.18.0.1/24"]},
+            "node_networks: 198.18.0.1/24 is not an address or a network",
+        ),
+        ({"control_addresses": ["198.18.0.1/24"]}, "198.18.0.1/24 is not an address or a network"),
         ({"client": "192.0.2.9"}, "leaves out 192.0.2.9, from which this run comes"),
         ({"client": "fe80::1%eth0"}, "leaves out fe80::1"),
     ],
@@ -72,7 +77,7 @@ def test_a_wrong_rule_is_named(change, problem):
 @pytest.mark.parametrize(
     "change",
     [
-        {"firewall": False, "control": []},
+        {"firewall": False, "control_addresses": []},
         {"firewall": False, "client": "192.0.2.9"},
         {"client": ""},
         {"client": "::ffff:198.18.0.1"},

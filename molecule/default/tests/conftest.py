@@ -52,7 +52,12 @@ def playbook(name: str, *arguments: str) -> SimpleNamespace:
     done = subprocess.run(
         ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}", *arguments],
         cwd=PROJECT,
-        env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+            "ANSIBLE_FORCE_COLOR": "0",  # molecule forces it, and the recap is read here
+            "ANSIBLE_NOCOLOR": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
