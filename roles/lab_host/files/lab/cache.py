@@ -20,7 +20,7 @@ def start_cache(lab: Lab) -> bool:
     if recorded(pid_file):
         return False
     write(root / "etc/resolv.conf", Path("/etc/resolv.conf").read_text())
-    write(root / "etc/hosts", Path("/etc/hosts").read_text())
+    write(root / "etc/hosts", "127.0.0.1 localhost\n")
     if not (root / "usr/sbin/apt-cacher-ng").exists():
         run("chroot", str(root), "apt-get", "update")
         run(
