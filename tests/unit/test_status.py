@@ -39,6 +39,11 @@ def test_each_server_has_a_line_with_its_state():
     assert lines[2].endswith("weight 5, backup")
 
 
+def test_servers_are_in_order():
+    lines = shown(replace(SERVER, address="198.18.0.22"), SERVER)
+    assert [line.split()[0] for line in lines[1:]] == ["198.18.0.21:8080", "198.18.0.22:8080"]
+
+
 def test_what_haproxy_does_not_run_is_said():
     services = parse_services([{"name": "inventory", "port": 3000}])
     assert report(services, {}) == "inventory  127.0.0.1:3000  http  not loaded by HAProxy yet"
