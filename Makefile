@@ -39,7 +39,8 @@ lab-hosts: lab-check $(VENV_READY)
 lab-status: ## show the lab's hosts, the services and their instances
 	@python3 -B roles/lab_host/files/lab status $(LAB_HOME)
 	@printf '\nThe services, as app1 sees them:\n\n'
-	@ssh -F $(LAB_HOME)/ssh/config app1 selvage status
+	@ssh -F $(LAB_HOME)/ssh/config app1 'if command -v selvage >/dev/null; then selvage status; \
+	  else echo "  not provisioned yet: run make lab"; fi'
 	@printf '\nTry next (docs/lab.md has more):\n\n'
 	@printf '  make ssh HOST=app1     and there: curl 127.0.0.1:3000, a few times\n'
 	@printf '  make ssh HOST=app2     and there: systemctl stop demo-inventory\n'

@@ -16,7 +16,7 @@ from cache import start_cache
 from common import LabError
 from hosts import known, prepare, start, stop, supervise
 from kernel import raise_settings, restore_settings
-from keys import make_key, publish
+from keys import hang_up, make_key, publish
 from layers import unmount
 from network import set_up_network, tear_down_network
 from processes import end, recorded
@@ -50,6 +50,7 @@ def down(home: Path, keep_cache: bool) -> bool:
     changed = home.exists()
     if (home / "lab.json").exists():
         lab = Lab.load(home)
+        hang_up(lab)
         stop(lab, known(lab))
         end([home / "cache" / "pid"], patience=5)
         unmount(home / "cache" / "root")

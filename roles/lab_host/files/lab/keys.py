@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from common import run, write
+from common import run, succeeds, write
 from spec import Lab, Machine
 
 
@@ -50,6 +50,14 @@ def publish(lab: Lab) -> bool:
     for path in (folder, *folder.iterdir()):
         shutil.chown(path, lab.owner)
     return changed
+
+
+def hang_up(lab: Lab) -> None:
+    """End the ssh processes that keep connections to the hosts open for a minute after use."""
+    for path in lab.key.parent.glob("*"):
+        if path.is_socket():
+            # One that has just ended by itself answers no more, and that is as good.
+            succeeds("ssh", "-o", f"ControlPath={path}", "-O", "exit", lab.name)
 
 
 def _generate(key: Path, comment: str) -> None:
