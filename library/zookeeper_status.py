@@ -110,8 +110,8 @@ members:
       type: str
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-from ansible.module_utils.selvage import ensemble  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage import ensemble
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "members": {

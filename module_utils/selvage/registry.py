@@ -114,7 +114,7 @@ def close(client: KazooClient) -> None:
     try:
         client.stop()
         client.close()
-    except Exception:  # noqa: S110
+    except Exception:  # noqa: S110 - the reason is below
         # kazoo complains about a connection that hangs in connect(2); its threads are daemons.
         pass
 

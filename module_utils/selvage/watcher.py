@@ -136,7 +136,7 @@ class Watcher:
         elif happening is Event.CONNECTED:
             # kazoo does not set watches again: whatever is known may have changed unseen.
             self._view.expire()
-            jitter_s = random.uniform(0, _JITTER_S) if self._was_connected else 0.0  # noqa: S311
+            jitter_s = random.uniform(0, _JITTER_S) if self._was_connected else 0.0  # noqa: S311 - no secret
             self._was_connected = True
             self._due_at = now + jitter_s
 
