@@ -7,9 +7,10 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from selvage.catalogue import Service, parse_services
+from selvage.grammar import parse_address
 from selvage.haproxy_config import fingerprint, render, wanted_server
 from selvage.model import LiveServer, LiveService, Registration, Server
-from selvage.registration import Reading, parse_address, read
+from selvage.registration import Reading, Rules, read
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
 ports = st.integers(1, 65_535)
@@ -247,7 +248,10 @@ def worlds(draw):
         found = dict(draw(st.lists(znodes, max_size=4)))
         readings[service.name] = draw(
             st.sampled_from(
-                [read(found, service.instance_port), Reading(failure="it could not be read")]
+                [
+                    read(found, Rules(service.instance_port, None)),
+                    Reading(failure="it could not be read"),
+                ]
             )
         )
         known = [wanted_server(service, r) for r in readings[service.name].registrations]

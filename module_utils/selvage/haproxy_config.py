@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import Final
 
 from .catalogue import MAX_CONNECTIONS, Service
+from .grammar import parse_address
 from .model import WEIGHT_MAX, Registration, Server
-from .registration import parse_address
 
 HEADER: Final = """\
 # Written by Selvage's reconciler. Edits are overwritten: change the catalogue (fabric_services)
@@ -40,7 +41,7 @@ def wanted_server(service: Service, registration: Registration) -> Server:
         name=server_name(service.name, registration.address, registration.port),
         address=registration.address,
         port=registration.port,
-        weight=1 if registration.weight is None else registration.weight,
+        weight=1 if registration.weight is None else min(ceil(registration.weight), WEIGHT_MAX),
         backup=registration.backup,
         max_connections=min(limits, default=None),
     )

@@ -10,12 +10,15 @@ WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
 
 @dataclass(frozen=True)
 class Registration:
-    """One valid instance, read from one znode. `address` is a canonical IP address."""
+    """One valid instance, read from one znode. `address` is a canonical IP address.
+
+    `weight` is a share of its service's traffic, 0 to 1,000,000; None where none is registered.
+    """
 
     child: str
     address: str
     port: int
-    weight: int | None = None
+    weight: float | None = None
     backup: bool = False
     max_connections: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -23,7 +26,7 @@ class Registration:
 
 @dataclass(frozen=True)
 class Refusal:
-    """One znode that gets no traffic, and why. `child` is printable and bounded."""
+    """One znode that gets no traffic, and why. Both are printable and bounded."""
 
     child: str
     reason: str

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .catalogue import Service
+from .grammar import printable
 from .haproxy_config import fingerprint, parse_servers, render, server_name, wanted_server
 from .model import LiveServer, LiveService, Refusal, Server
-from .registration import Reading, printable
+from .registration import Reading
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from .plan import (
     make_plan,
 )
 from .quarantine import keep, listeners
-from .registration import Reading
+from .registration import Reading, Rules
 from .registration import read as read_registrations
 from .registry import Content, RegistryUnavailable, RegistryView, connected
 from .settings import Settings
@@ -380,7 +380,7 @@ class _Pass:
 def _reading(service: Service, found: Mapping[str, bytes] | str) -> Reading:
     if isinstance(found, str):
         return Reading(failure=found)
-    return read_registrations(found, service.instance_port)
+    return read_registrations(found, Rules(service.instance_port, None))
 
 
 def _pending(plan: Plan, live: Live) -> float | None:

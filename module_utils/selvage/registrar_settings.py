@@ -10,8 +10,8 @@ from typing import Final
 
 from .announcement import Announcement
 from .fields import Fields, Invalid, unique
+from .grammar import parse_address
 from .model import WEIGHT_MAX
-from .registration import parse_address
 from .registry import RegistrySettings, parse_settings
 
 DEFAULT_PATH: Final = Path("/etc/selvage/registrar.json")

@@ -1,282 +1,169 @@
-"""One znode's name and bytes: a registration, or the reason why it is refused.
+"""The children of one service's znode: its registrations, and why the other znodes are none.
 
-Nothing that the registry says becomes a directive: from a znode come an address, a port, a
-weight, a limit of connections, `backup` and labels, each with a grammar. Every field is judged,
-the unused ones too, because a field that we do not understand may mean "no traffic".
+Every field of a znode is judged, the unused ones too, because a field that we do not understand
+may mean "no traffic". One bad znode harms only itself. Pure.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from .catalogue import MAX_CONNECTIONS
-from .model import WEIGHT_MAX, Refusal, Registration
+from . import serverset
+from .grammar import Refused, is_name, printable
+from .instance import NOTHING, Endpoint, Instance, Vector
+from .model import Refusal, Registration
+from .znode import parse
 
-MAX_BYTES: Final = 65_536
-MAX_NAME: Final = 4_096
-MAX_LABELS: Final = 64
-_SHOWN: Final = 120
-
-_CHILD: Final = re.compile(r"[A-Za-z0-9._:@+=,~\[\]-]+")
-_WORD: Final = re.compile(r"[A-Za-z0-9._:@+=,~/-]{1,255}")
-_LABEL: Final = re.compile(r"[A-Za-z0-9._:@+=,~/-]{0,255}")
-_ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|([0-9.]+)):([1-9][0-9]{0,4})")
-_BASE64: Final = re.compile(r"base64_([0-9]{1,5})_([A-Za-z0-9_=-]+)_[0-9]{1,10}")
 _SEQUENCE: Final = re.compile(r"_([0-9]{10})\Z")
-_OPTION: Final = re.compile(r"backup|(?:weight|maxconn) (?:0|[1-9][0-9]{0,9})")
+# A backslash may hide a name from the eye of this expression.
+_MAY_NAME: Final = re.compile(
+    rb'\\|"(?:host|address)"\s*:\s*"(?![0-9.]+"|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")'
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the catalogue says about a service's registrations.
+
+    `instance_port` is the port of instances that are registered without one; `endpoint` names
+    the additional endpoint of a ServerSet's members that is used instead of their main one.
+    """
+
+    instance_port: int | None
+    endpoint: str | None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read of one service. `failure` says why its registrations are not known."""
+    """What was read of one service. `failure` says why its registrations are not known.
+
+    Whoever is in `out_of_service` says itself that it takes no traffic, and is no fault.
+    """
 
     registrations: tuple[Registration, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    out_of_service: tuple[Refusal, ...] = ()
     failure: str | None = None
 
 
-def read(children: Mapping[str, bytes], instance_port: int | None) -> Reading:
-    """The children of one service's znode, parsed, without duplicates, in a fixed order."""
-    parsed = [parse(child, data, instance_port) for child, data in sorted(children.items())]
-    kept, duplicates = select(item for item in parsed if isinstance(item, Registration))
-    refusals = [item for item in parsed if isinstance(item, Refusal)]
-    return Reading(kept, tuple(sorted([*refusals, *duplicates], key=lambda item: item.child)))
+def hosts(children: Mapping[str, bytes]) -> frozenset[str]:
+    """The names whose addresses `read` will ask for, in lower case."""
+    found: set[str] = set()
+    for child, data in children.items():
+        if not (data or child.startswith("base64_")) or (data and not _MAY_NAME.search(data)):
+            continue
+        try:
+            instance = parse(child, data)
+        except Refused:
+            continue
+        if isinstance(instance, Instance):
+            more = instance.member.endpoints.values() if instance.member else ()
+            found.update(
+                endpoint.host
+                for endpoint in (instance.endpoint, *more)
+                if endpoint.address is None and is_name(endpoint.host)
+            )
+    return frozenset(found)
 
 
-def parse(child: str, data: bytes, instance_port: int | None) -> Registration | Refusal:
-    """One znode: a bare address, or nerve's JSON as data or within the name. Never raises.
+def read(
+    children: Mapping[str, bytes], rules: Rules, addresses: Mapping[str, str] = NOTHING
+) -> Reading:
+    """The children of one service's znode, without duplicates, in a fixed order.
 
-    `instance_port` is the port of instances that are registered without one.
+    `addresses` holds the addresses of `hosts(children)`, as far as they are known. Of instances
+    with the same address and port the newest counts: the highest sequence number, then the
+    latest time of registration, then the name that sorts last. An instance that registers again
+    while its former session lingers so has its new weight and status at once, and nothing
+    changes when the old znode goes.
     """
-    try:
-        return _parse(child, data, instance_port)
-    except _Refused as refused:
-        return Refusal(printable(child), str(refused))
-
-
-def select(
-    registrations: Iterable[Registration],
-) -> tuple[tuple[Registration, ...], tuple[Refusal, ...]]:
-    """One registration per address and port, and refusals for the others.
-
-    The newest counts: the highest sequence number, then the name that sorts last. An instance
-    that registers again while its former session lingers so has its new weight at once, and
-    nothing changes when the old znode goes.
-    """
-    newest: dict[tuple[str, int], Registration] = {}
+    registrations = []
     refusals = []
-    for registration in sorted(registrations, key=_age, reverse=True):
-        kept = newest.setdefault((registration.address, registration.port), registration)
-        if kept is not registration:
-            reason = f"the same address and port as {printable(kept.child)}"
-            refusals.append(Refusal(printable(registration.child), reason))
-    return tuple(newest[key] for key in sorted(newest)), tuple(refusals)
+    resting = []
+    vectors = []
+    found: dict[tuple[str, int], list[_Found]] = {}
+    for child, data in children.items():
+        said = None
+        try:
+            said = parse(child, data)
+            if isinstance(said, Vector):
+                vectors.append((_sequence(child), child, said.weights))
+                continue
+            endpoint = _endpoint(said, rules.endpoint)
+            place = _place(endpoint, rules.instance_port, addresses)
+            found.setdefault(place, []).append(_Found(child, said, endpoint))
+        except Refused as refused:
+            if isinstance(said, Instance) and said.out_of_service is not None:
+                resting.append(Refusal(printable(child), said.out_of_service))
+            else:
+                refusals.append(Refusal(printable(child), str(refused)))
+    weights: dict[str, float] = {}
+    for *_, newer in sorted(vectors):
+        weights.update(newer)
+    for (address, port), same in sorted(found.items()):
+        if len(same) > 1:
+            same.sort(key=_age)
+        child, instance, endpoint = same.pop()
+        refusals += [
+            Refusal(printable(older.child), f"the same address and port as {printable(child)}")
+            for older in same
+        ]
+        if instance.out_of_service is not None:
+            resting.append(Refusal(printable(child), instance.out_of_service))
+            continue
+        weight: float | None = instance.weight
+        if weights and instance.member is not None:
+            weight = serverset.weight(child, endpoint, instance.member, weights)
+        registrations.append(
+            Registration(
+                child, address, port, weight, instance.backup, instance.max_connections,
+                instance.labels,
+            )
+        )  # fmt: skip
+    return Reading(tuple(registrations), _in_order(refusals), _in_order(resting))
 
 
-def parse_address(text: str) -> str:
-    """The canonical form of an IP address that a server can have; raises ValueError otherwise.
+class _Found(NamedTuple):
+    child: str
+    instance: Instance
+    endpoint: Endpoint
 
-    IPv4 mapped into IPv6 becomes IPv4. HAProxy takes 0.0.0.0 and :: for the address that the
-    client connected to, so an unspecified address would route to whatever is local.
-    """
+
+def _endpoint(instance: Instance, name: str | None) -> Endpoint:
+    if name is None or instance.member is None:
+        return instance.endpoint
     try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        raise ValueError("is not an IP address, and names are not resolved") from None
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.scope_id is not None:
-            raise ValueError("has a zone, which means nothing on another node")
-        address = address.ipv4_mapped or address
-    if address.is_loopback:
-        return str(address)
-    if address.version == 6 and address.is_link_local:
-        raise ValueError("is link-local and has no zone, so it cannot be reached")
-    if address.is_multicast or address.is_reserved or str(address).startswith("0."):
-        raise ValueError("is unspecified, multicast or reserved, so no instance has it")
-    return str(address)
+        return instance.member.endpoints[name]
+    except KeyError:
+        raise Refused(f"has no additional endpoint {printable(name)}") from None
 
 
-def printable(text: str) -> str:
-    """Text from outside on one line, ASCII, bounded."""
-    return _bounded(text.encode("unicode_escape").decode("ascii"))
+def _place(
+    endpoint: Endpoint, instance_port: int | None, addresses: Mapping[str, str]
+) -> tuple[str, int]:
+    host, port, address = endpoint
+    if is_name(host):
+        address = address or addresses.get(host)
+        if address is None:
+            raise Refused(f"the name {printable(host)} cannot be resolved")
+        host = address
+    port = port or instance_port
+    if port is None:
+        raise Refused("has no port, and the service has no instance_port")
+    return host, port
 
 
-class _Refused(ValueError):
-    """The reason, one line."""
+def _age(found: _Found) -> tuple[int, int, str]:
+    return _sequence(found.child), found.instance.registered, found.child
 
 
-_Document = dict[str, Any]
+def _sequence(child: str) -> int:
+    match = _SEQUENCE.search(child)
+    return int(match[1]) if match else -1
 
 
-def _parse(child: str, data: bytes, instance_port: int | None) -> Registration:
-    if len(child) > MAX_NAME:
-        raise _Refused(f"the name is longer than {MAX_NAME} characters")
-    if _CHILD.fullmatch(child) is None:
-        raise _Refused("the name holds characters that no address or identifier has")
-    if len(data) > MAX_BYTES:
-        raise _Refused(f"the data is larger than {MAX_BYTES} bytes")
-    if data:
-        return _from_document(child, data)
-    if child.startswith("base64_"):
-        return _from_document(child, _encoded_document(child))
-    return _bare(child, instance_port)
-
-
-def _bare(child: str, instance_port: int | None) -> Registration:
-    endpoint = _ENDPOINT.fullmatch(child)
-    if endpoint is not None:
-        port = _integer("port", int(endpoint[3]), 1, 65_535)
-        return Registration(child, _address(endpoint[1] or endpoint[2]), port)
-    address = _address(child)
-    if instance_port is None:
-        raise _Refused("has no port, and the service has no instance_port")
-    return Registration(child, address, instance_port)
-
-
-def _encoded_document(child: str) -> bytes:
-    match = _BASE64.fullmatch(child)
-    if match is None:
-        raise _Refused("the name is not base64_<length>_<base64>_<sequence>")
-    if len(match[2]) != int(match[1]):
-        raise _Refused("the base64 in the name has another length than the name says")
-    try:
-        return base64.b64decode(match[2], altchars=b"-_", validate=True)
-    except binascii.Error:
-        raise _Refused("the base64 in the name is damaged") from None
-
-
-def _from_document(child: str, data: bytes) -> Registration:
-    document = _document(data)
-    for key, reader in _FORMATS.items():
-        if key in document:
-            return reader(child, document)
-    raise _Refused(f"the data is of no known format: it has none of {', '.join(_FORMATS)}")
-
-
-def _document(data: bytes) -> _Document:
-    try:
-        document = json.loads(
-            data.decode(), object_pairs_hook=_without_duplicates, parse_constant=_no_constant
-        )
-    except UnicodeDecodeError:
-        raise _Refused("the data is not UTF-8") from None
-    except RecursionError:
-        raise _Refused("the data is nested too deeply") from None
-    except _Refused:
-        raise
-    except ValueError:
-        raise _Refused("the data is not JSON") from None
-    if not isinstance(document, dict):
-        raise _Refused("the data is not a JSON object")
-    return document
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> _Document:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise _Refused("the data has a key twice")
-    return document
-
-
-def _no_constant(text: str) -> object:
-    raise _Refused(f"the data holds {text}, which is not JSON")
-
-
-def _nerve(child: str, document: _Document) -> Registration:
-    known = ("host", "port", "name", "weight", "haproxy_server_options", "labels")
-    for key in document:
-        if key not in known:
-            raise _Refused(f"{printable(key)}: is not a field that nerve writes")
-    name = document.get("name")
-    if name is not None and not (isinstance(name, str) and _WORD.fullmatch(name)):
-        raise _Refused(f"name: expected one word, got {_shown(name)}")
-    host = document["host"]
-    if not isinstance(host, str):
-        raise _Refused(f"host: expected an IP address, got {_shown(host)}")
-    registration = Registration(
-        child=child,
-        address=_address(host),
-        port=_integer("port", document.get("port"), 1, 65_535),
-        labels=_labels(document.get("labels")),
-    )
-    registration = _with_options(registration, document.get("haproxy_server_options"))
-    if document.get("weight") is None:
-        return registration
-    weight = _integer("weight", document["weight"], 0, WEIGHT_MAX)
-    if registration.weight not in (None, weight):
-        raise _Refused("weight: differs from the weight in haproxy_server_options")
-    return replace(registration, weight=weight)
-
-
-# The key that only one format has → its reader.
-_FORMATS: Final[Mapping[str, Callable[[str, _Document], Registration]]] = {"host": _nerve}
-
-
-def _with_options(registration: Registration, options: object) -> Registration:
-    if options is None or options == "":
-        return registration
-    found = _OPTION.findall(options) if isinstance(options, str) else []
-    values = {word: number for word, _, number in (option.partition(" ") for option in found)}
-    if " ".join(found) != options or len(values) != len(found):
-        raise _Refused(
-            "haproxy_server_options: only backup, weight N and maxconn N are understood,"
-            f" got {_shown(options)}"
-        )
-
-    def value(word: str, low: int, high: int) -> int | None:
-        place = f"haproxy_server_options: {word}"
-        return _integer(place, int(values[word]), low, high) if word in values else None
-
-    return replace(
-        registration,
-        weight=value("weight", 0, WEIGHT_MAX),
-        backup="backup" in values,
-        max_connections=value("maxconn", 1, MAX_CONNECTIONS),
-    )
-
-
-def _labels(value: object) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or len(value) > MAX_LABELS:
-        raise _Refused(f"labels: expected at most {MAX_LABELS} pairs, got {_shown(value)}")
-    for key, text in value.items():
-        if not _WORD.fullmatch(key) or not (isinstance(text, str) and _LABEL.fullmatch(text)):
-            raise _Refused(f"labels: expected words, got {_shown(key)}: {_shown(text)}")
-    return value
-
-
-def _address(text: str) -> str:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise _Refused(f"{printable(text)}: {error}") from None
-
-
-def _integer(name: str, value: object, low: int, high: int) -> int:
-    # A bool is an int to isinstance.
-    if type(value) is not int or not low <= value <= high:
-        raise _Refused(f"{name}: expected a whole number from {low} to {high}, got {_shown(value)}")
-    return value
-
-
-def _age(registration: Registration) -> tuple[int, str]:
-    sequence = _SEQUENCE.search(registration.child)
-    return (int(sequence[1]) if sequence else -1, registration.child)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, list | dict):
-        return f"a {'list' if isinstance(value, list) else 'mapping'} of {len(value)}"
-    return _bounded(json.dumps(value))
-
-
-def _bounded(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def _in_order(refusals: list[Refusal]) -> tuple[Refusal, ...]:
+    return tuple(sorted(refusals, key=lambda refusal: (refusal.child, refusal.reason)))

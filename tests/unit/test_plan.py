@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selvage.catalogue import Guards, Service
+from selvage.grammar import parse_address
 from selvage.haproxy_config import parse_servers, render, server_name
 from selvage.model import LiveService, Refusal, Registration, Server
 from selvage.plan import (
@@ -18,7 +19,7 @@ from selvage.plan import (
     Undrain,
     make_plan,
 )
-from selvage.registration import Reading, parse_address
+from selvage.registration import Reading
 from strategies import as_wanted, live_server, live_service, worlds
 
 INVENTORY = Service("inventory", 3000)

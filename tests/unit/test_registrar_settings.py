@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selvage import registration
 from selvage.announcement import Announcement
 from selvage.fields import Invalid
 from selvage.model import Registration
 from selvage.registrar import main
 from selvage.registrar_settings import CheckSettings, load, parse
+from selvage.registration import Rules, read
 
 DOCUMENT: dict[str, Any] = {
     "registry": {"hosts": ["198.18.0.11:2181"]},
@@ -162,6 +162,7 @@ def test_readers_understand_all_that_is_announced(
     instance = {"service": "s", "port": port, "weight": weight, "labels": labels}
     settings = parse(DOCUMENT | {"node": node, "address": address, "instances": [instance]})
     announcement = settings.instances[0].announcement
-    assert registration.parse(announcement.child, announcement.data, None) == Registration(
-        child=f"{node}_{port}", address=address, port=port, weight=weight, labels=labels
+    reading = read({announcement.child: announcement.data}, Rules(None, None))
+    assert reading.registrations == (
+        Registration(f"{node}_{port}", address, port, weight=weight, labels=labels),
     )
