@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 
 from selvage.catalogue import Service, parse_services
 from selvage.grammar import parse_address
-from selvage.haproxy_config import fingerprint, render, wanted_server
+from selvage.haproxy_config import fingerprint, parse_servers, render
 from selvage.model import LiveServer, LiveService, Registration, Server
+from selvage.plan import Node, edited, make_plan
 from selvage.registration import Reading, Rules, read
+from selvage.sections import assemble, split
+from selvage.wanted import wanted_servers
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
 ports = st.integers(1, 65_535)
@@ -68,7 +71,12 @@ def definitions(draw):
                         "on_error": st.sampled_from(on_errors),
                     },
                 ),
-                guards=optional(allow_empty=st.booleans()),
+                guards=optional(
+                    allow_empty=st.booleans(),
+                    min_servers=st.integers(1, 4),
+                    max_loss=st.integers(1, 100),
+                ),
+                zone=optional(others=st.sampled_from(["equal", "backup", "weighted"])),
             )
         ),
     }
@@ -183,6 +191,35 @@ znodes = st.one_of(
 )
 
 
+def wanted_server(service, registration):
+    """The server of a registration that is alone in its service."""
+    (server,) = wanted_servers(service, [registration])
+    return server
+
+
+class Everyone(dict):
+    """Probes that all passed."""
+
+    def get(self, *_):
+        return True
+
+
+def plan_world(services, readings, live, current, **node):
+    """The plan for all services, with `current` as the text of the services file."""
+    circumstances = {"edited": edited(services, current), "probed": Everyone(), **node}
+    return make_plan(services, readings, live, split(current), Node(**circumstances))
+
+
+def text_of(plan):
+    """The services file that a plan for all services wants."""
+    return assemble(plan.sections)
+
+
+def servers_in(text):
+    """The servers in a services file, by service."""
+    return {name: parse_servers(name, section) for name, section in split(text).items()}
+
+
 def live_server(server, **state):
     """The server as HAProxy runs it: up, checked, in traffic, unless `state` differs."""
     healthy = LiveServer(
@@ -197,7 +234,6 @@ def live_server(server, **state):
         maintenance=False,
         draining=False,
         sessions=0,
-        changed_s=0,
     )
     return replace(healthy, **state)
 

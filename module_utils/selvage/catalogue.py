@@ -14,6 +14,7 @@ from .fields import Fields, unique
 _NAME: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 _URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
 _USER: Final = r"[A-Za-z0-9._-]{1,32}"
+_WORD: Final = r"[A-Za-z0-9._-]{1,63}"
 MAX_CONNECTIONS: Final = 1_000_000
 
 
@@ -50,9 +51,27 @@ class Breaker:
 
 @dataclass(frozen=True)
 class Guards:
-    """What the registry must not do to a service by itself."""
+    """What the registry must not do to a service by itself.
+
+    `max_loss` is a share in percent, of the most servers that the service had within the window.
+    """
 
     allow_empty: bool = False
+    min_servers: int = 1
+    max_loss: int = 100
+    window_ms: int = 60_000
+
+
+@dataclass(frozen=True)
+class Zone:
+    """What becomes of instances whose label `label` is not the node's zone.
+
+    `others` is `equal`, `backup` or `weighted`; the last gives them `weight` percent of theirs.
+    """
+
+    label: str = "zone"
+    others: str = "equal"
+    weight: int = 10
 
 
 @dataclass(frozen=True)
@@ -70,6 +89,8 @@ class Service:
     max_connections: int | None = None
     drain_ms: int = 30_000
     guards: Guards = field(default_factory=Guards)
+    zone: Zone = field(default_factory=Zone)
+    endpoint: str | None = None
 
 
 def parse_services(raw: object, where: str = "services") -> tuple[Service, ...]:
@@ -102,6 +123,12 @@ def _service(entry: Fields) -> Service:
         max_connections=_optional_integer(entry, "max_connections", MAX_CONNECTIONS),
         drain_ms=entry.duration("drain", "0s", "1h", "30s"),
         guards=_guards(entry.table("guards")),
+        zone=_zone(entry.table("zone")),
+        endpoint=(
+            entry.text("endpoint", _WORD, "letters, digits, dots, - and _, at most 63")
+            if entry.has("endpoint")
+            else None
+        ),
     )
     entry.done()
     return service
@@ -163,9 +190,26 @@ def _breaker(fields: Fields, mode: str) -> Breaker | None:
 
 
 def _guards(fields: Fields) -> Guards:
-    guards = Guards(allow_empty=fields.boolean("allow_empty", False))
+    guards = Guards(
+        allow_empty=fields.boolean("allow_empty", False),
+        min_servers=fields.integer("min_servers", 1, 10_000, 1),
+        max_loss=fields.integer("max_loss", 1, 100, 100),
+        window_ms=fields.duration("window", "1s", "24h", "1m"),
+    )
     fields.done()
     return guards
+
+
+def _zone(fields: Fields) -> Zone:
+    zone = Zone(
+        label=fields.text("label", _WORD, "letters, digits, dots, - and _, at most 63", "zone"),
+        others=fields.choice("others", ("equal", "backup", "weighted"), "equal"),
+        weight=fields.integer("weight", 1, 99, 10),
+    )
+    if fields.has("weight") and zone.others != "weighted":
+        raise fields.fail("weight", "has no effect without others: weighted")
+    fields.done()
+    return zone
 
 
 def _optional_integer(fields: Fields, name: str, high: int) -> int | None:

@@ -11,45 +11,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from math import ceil
 from typing import Final
 
 from .catalogue import MAX_CONNECTIONS, Service
 from .grammar import parse_address
-from .model import WEIGHT_MAX, Registration, Server
+from .model import WEIGHT_MAX, Server
+from .sections import Section, assemble, variable_name
+from .wanted import server_name
 
-HEADER: Final = """\
-# Written by Selvage's reconciler. Edits are overwritten: change the catalogue (fabric_services)
-# for options, the registry for servers.
-"""
-_LISTEN: Final = re.compile(r"listen ([a-z0-9][a-z0-9_-]{0,62})")
 _SERVER: Final = re.compile(
     r"    server \S+ (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"
-    r"(?: maxconn ([0-9]{1,7}))? check .+"
+    r"(?: maxconn ([0-9]{1,7}))?( disabled)? check .+"
 )
-
-
-def server_name(service: str, address: str, port: int) -> str:
-    """`<service>_<address>_<port>`: an address that moves is a new server."""
-    return f"{service}_{address}_{port}"
-
-
-def wanted_server(service: Service, registration: Registration) -> Server:
-    """The server of a registration. Of two limits of connections, the smaller one holds."""
-    limits = [n for n in (service.max_connections, registration.max_connections) if n is not None]
-    return Server(
-        name=server_name(service.name, registration.address, registration.port),
-        address=registration.address,
-        port=registration.port,
-        weight=1 if registration.weight is None else min(ceil(registration.weight), WEIGHT_MAX),
-        backup=registration.backup,
-        max_connections=min(limits, default=None),
-    )
-
-
-def variable_name(service: str) -> str:
-    """The variable with the service's fingerprint; variables know dots, but no dashes."""
-    return f"proc.selvage.{service.replace('-', '.')}"
 
 
 def server_options(service: Service) -> str:
@@ -78,39 +51,31 @@ def fingerprint(service: Service) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def section(service: Service, servers: Sequence[Server]) -> Section:
+    """What the services file says about a service. The same input gives the same bytes."""
+    lines = [*_options(service), *_server_lines(service, servers)]
+    return Section(
+        variable=f"    set-var {variable_name(service.name)} str({fingerprint(service)})\n",
+        listen=f"listen {service.name}\n" + "".join(f"    {line}\n" for line in lines),
+    )
+
+
 def render(services: Sequence[Service], servers: Mapping[str, Sequence[Server]]) -> str:
-    """The services file. The same input gives the same bytes, whatever its order."""
-    ordered = sorted(services, key=lambda service: service.name)
-    sections = [HEADER]
-    if ordered:
-        sections.append("global\n" + "".join(_variable(service) for service in ordered))
-    for service in ordered:
-        lines = [*_options(service), *_server_lines(service, servers.get(service.name, ()))]
-        sections.append(f"listen {service.name}\n" + "".join(f"    {line}\n" for line in lines))
-    return "\n".join(sections)
+    """The services file, whole."""
+    return assemble({s.name: section(s, servers.get(s.name, ())) for s in services})
 
 
-def parse_servers(text: str) -> dict[str, tuple[Server, ...]]:
-    """The servers in a services file, by service, sorted by name.
+def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
+    """The servers in a service's section, sorted.
 
-    Only lines as `render` writes them count; others are skipped, because the file is made anew in
+    Only lines as `section` writes them count; others are skipped, because the file is made anew in
     any case and half of it is worth more than none.
     """
-    found: dict[str, dict[str, Server]] = {}
-    service = None
-    for line in text.splitlines():
-        if line and not line.startswith(" "):
-            listen = _LISTEN.fullmatch(line)
-            service = listen[1] if listen else None
-            if service is not None:
-                found.setdefault(service, {})
-        elif service is not None and (server := _parse_server(service, line)) is not None:
-            found[service][server.name] = server
-    return {name: tuple(servers[key] for key in sorted(servers)) for name, servers in found.items()}
-
-
-def _variable(service: Service) -> str:
-    return f"    set-var {variable_name(service.name)} str({fingerprint(service)})\n"
+    servers = {}
+    for line in found.listen.splitlines():
+        if (server := _parse_server(name, line)) is not None:
+            servers[server.name] = server
+    return tuple(sorted(servers.values()))
 
 
 def _options(service: Service) -> Iterator[str]:
@@ -120,6 +85,9 @@ def _options(service: Service) -> Iterator[str]:
         # The defaults section says `option httplog`, which does not fit.
         yield "option tcplog"
     yield f"balance {service.balance}"
+    if service.zone.others == "backup":
+        # All of them share the load when the node's own zone is down, not the first alone.
+        yield "option allbackups"
     if service.balance == "source":
         # The map-based hash, the default, refuses servers that are added at runtime.
         yield "hash-type consistent"
@@ -158,6 +126,8 @@ def _own_arguments(server: Server) -> str:
         arguments += " backup"
     if server.max_connections is not None:
         arguments += f" maxconn {server.max_connections}"
+    if server.disabled:
+        arguments += " disabled"
     return arguments
 
 
@@ -165,7 +135,7 @@ def _parse_server(service: str, line: str) -> Server | None:
     match = _SERVER.fullmatch(line)
     if match is None:
         return None
-    host, port, weight, backup, limit = match.groups()
+    host, port, weight, backup, limit, disabled = match.groups()
     try:
         address = parse_address(host.strip("[]"))
     except ValueError:
@@ -177,6 +147,7 @@ def _parse_server(service: str, line: str) -> Server | None:
         weight=int(weight),
         backup=backup is not None,
         max_connections=int(limit) if limit else None,
+        disabled=disabled is not None,
     )
     in_range = (
         1 <= server.port <= 65_535

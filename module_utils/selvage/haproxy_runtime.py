@@ -6,16 +6,16 @@ of HAProxy 2.6 lack the blank line that should close them, so replies are matche
 
 from __future__ import annotations
 
-import csv
+import operator
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .haproxy_config import variable_name
 from .model import WEIGHT_MAX, LiveServer, LiveService
+from .sections import variable_name
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
 _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -34,6 +34,18 @@ _MAINTENANCE: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
 _DRAIN: Final = 0x08 | 0x10
 _CHECK_ENABLED: Final = 0x04
 _STOPPED: Final = 0
+_STATE: Final = (
+    "be_name",
+    "srv_name",
+    "srv_addr",
+    "srv_port",
+    "srv_uweight",
+    "srv_op_state",
+    "srv_admin_state",
+    "srv_check_state",
+)
+_STAT: Final = ("pxname", "svname", "scur", "slim", "bck")
+_NO_BACKEND: Final = "Can't find backend."
 # HAProxy 3.2 takes 64 words a line.
 _VARIABLES_A_LINE: Final = 16
 # Two reloads 10 to 60 ms apart can leave the last configuration not running.
@@ -68,6 +80,11 @@ def admit(service: str, server: str, *, healthy: bool) -> str:
     target = _target(service, server)
     health = "up" if healthy else "down"
     return f"enable server {target}; set server {target} health {health}; enable health {target}"
+
+
+def disable(service: str, server: str) -> str:
+    """The command that puts a server into maintenance."""
+    return f"set server {_target(service, server)} state maint"
 
 
 def drain(service: str, server: str) -> str:
@@ -156,33 +173,41 @@ class Runtime:
             raise HAProxyUnavailable(f"{self._path}: HAProxy does not say its process id")
         return int(match[1])
 
-    def services(self) -> dict[str, LiveService]:
-        """The proxies that run and whose name a service could have."""
-        names = sorted(filter(_SERVICE.fullmatch, self._ask("show backend").splitlines()))
-        fingerprints = self._variables([variable_name(name) for name in names])
-        servers: dict[str, list[LiveServer]] = {name: [] for name in names}
-        stats = {(row["pxname"], row["svname"]): row for row in self._stats()}
-        for state in self._states():
-            row = stats.get((state["be_name"], state["srv_name"]))
-            # A server in one list only came or went between the two commands.
-            if state["be_name"] in servers and row is not None:
-                servers[state["be_name"]].append(_live(state, row))
+    def services(self, names: Collection[str] | None = None) -> dict[str, LiveService]:
+        """The proxies that run: all whose name a service could have, or those of `names`."""
+        servers: dict[str, list[LiveServer]] = {}
+        if names is None:
+            known = filter(_SERVICE.fullmatch, self._ask("show backend").splitlines())
+            servers = {name: [] for name in known}
+            places = [("", "-1")]
+        else:
+            places = [(f" {name}", name) for name in sorted(names)]
+        for suffix, proxy in places:
+            state = self._ask(f"show servers state{suffix}")
+            if state.startswith(_NO_BACKEND):
+                continue
+            if names is not None:
+                servers[proxy] = []
+            stat = self._ask(f"show stat {proxy} 4 -1")
+            for service, server in self._servers(state, stat):
+                if service in servers:
+                    servers[service].append(server)
+        fingerprints = self._variables([variable_name(name) for name in sorted(servers)])
         return {
-            name: LiveService(name, fingerprints.get(variable_name(name)), tuple(servers[name]))
-            for name in names
+            name: LiveService(name, fingerprints.get(variable_name(name)), tuple(found))
+            for name, found in sorted(servers.items())
         }
 
-    def _states(self) -> Iterator[dict[str, str]]:
-        lines = self._ask("show servers state").splitlines()
+    def _servers(self, state: str, stat: str) -> Iterator[tuple[str, LiveServer]]:
+        lines = state.splitlines()
         if len(lines) < 2 or lines[0] != "1":
             raise HAProxyUnavailable(f"{self._path}: not the state of servers: {lines[:1]}")
-        header = lines[1].removeprefix("# ").split()
-        for line in filter(None, lines[2:]):
-            yield dict(zip(header, line.split(" "), strict=False))
-
-    def _stats(self) -> Iterator[dict[str, str]]:
-        lines = self._ask("show stat -1 4 -1").removeprefix("# ").splitlines()
-        yield from csv.DictReader(filter(None, lines))
+        rows = {(row[0], row[1]): row for row in _table(stat.splitlines(), ",", _STAT)}
+        for fields in _table(lines[1:], " ", _STATE):
+            row = rows.get((fields[0], fields[1]))
+            # A server in one list only came or went between the two commands.
+            if row is not None:
+                yield fields[0], _live(fields, row)
 
     def _variables(self, names: list[str]) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -196,21 +221,31 @@ class Runtime:
         return _exchange(self._path, line, self._timeout_s, half_close=False)
 
 
-def _live(state: Mapping[str, str], row: Mapping[str, str]) -> LiveServer:
-    admin = int(state["srv_admin_state"])
+def _table(lines: list[str], separator: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The columns of these names. No value before the last of them is quoted."""
+    header = lines[0].removeprefix("# ").split(separator)
+    places = [header.index(column) for column in columns]
+    pick, splits = operator.itemgetter(*places), max(places) + 1
+    for line in filter(None, lines[1:]):
+        yield pick(line.split(separator, splits))
+
+
+def _live(fields: tuple[str, ...], row: tuple[str, ...]) -> LiveServer:
+    _, name, address, port, weight, operational, administrative, check = fields
+    _, _, sessions, limit, backup = row
+    admin = int(administrative)
     return LiveServer(
-        name=state["srv_name"],
-        address=state["srv_addr"],
-        port=int(state["srv_port"]),
-        weight=int(state["srv_uweight"]),
-        backup=row["bck"] == "1",
-        max_connections=int(row["slim"]) if row["slim"] else None,
-        up=int(state["srv_op_state"]) != _STOPPED,
-        checked=bool(int(state["srv_check_state"]) & _CHECK_ENABLED),
+        name=name,
+        address=address,
+        port=int(port),
+        weight=int(weight),
+        backup=backup == "1",
+        max_connections=int(limit) if limit else None,
+        up=int(operational) != _STOPPED,
+        checked=bool(int(check) & _CHECK_ENABLED),
         maintenance=bool(admin & _MAINTENANCE),
         draining=bool(admin & _DRAIN),
-        sessions=int(row["scur"]),
-        changed_s=int(state["srv_time_since_last_change"]),
+        sessions=int(sessions),
     )
 
 

@@ -34,7 +34,10 @@ class Refusal:
 
 @dataclass(frozen=True, order=True)
 class Server:
-    """One server of a backend, as it shall be. The name is made of service, address and port."""
+    """One server of a backend, as it shall be. The name is made of service, address and port.
+
+    A `disabled` one is in maintenance by an operator's word.
+    """
 
     name: str
     address: str
@@ -42,14 +45,14 @@ class Server:
     weight: int = 1
     backup: bool = False
     max_connections: int | None = None
+    disabled: bool = False
 
 
 @dataclass(frozen=True)
 class LiveServer:
     """One server as HAProxy runs it (`show servers state`, `show stat`).
 
-    `weight` is the configured weight, not the effective one. `changed_s` is the time since the
-    last change of its state, in seconds.
+    `weight` is the configured weight, not the effective one.
     """
 
     name: str
@@ -63,7 +66,6 @@ class LiveServer:
     maintenance: bool
     draining: bool
     sessions: int
-    changed_s: int
 
 
 @dataclass(frozen=True)

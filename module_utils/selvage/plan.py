@@ -5,14 +5,17 @@ Pure: the same input gives the same plan, and the plan of a world that is as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from .catalogue import Service
-from .grammar import printable
-from .haproxy_config import fingerprint, parse_servers, render, server_name, wanted_server
-from .model import LiveServer, LiveService, Refusal, Server
+from .guards import objection
+from .haproxy_config import fingerprint, parse_servers, render
+from .haproxy_config import section as render_section
+from .model import LiveServer, LiveService, Server
 from .registration import Reading
+from .sections import Section, split
+from .wanted import server_name, wanted_servers
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,13 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class Disable:
+    """Put the server into maintenance, as an operator wants it."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Replace(_OfServer):
     """Remove the server as `Remove` does, then add it: what differs cannot change while it lives.
 
@@ -89,42 +99,74 @@ class Remove:
     drain_ms: int
 
 
-Step = AddServer | Admit | Undrain | SetMaxConnections | SetWeight | Drain | Replace | Remove
+Step = (
+    AddServer | Admit | Undrain | SetMaxConnections | SetWeight | Disable | Drain | Replace | Remove
+)
+
+
+@dataclass(frozen=True)
+class Node:
+    """What else the plan depends on.
+
+    `peaks` is, by service, the largest number of servers within its guards' window. `maintained`
+    are servers that an operator took out. `probed` says of servers that join whether the service's
+    check passed, `joining` which ones an earlier pass has begun with. `released` are services for
+    which the guards do not count now. `edited` says that the services file is not as we write it.
+    """
+
+    zone: str | None = None
+    peaks: Mapping[str, int] = field(default_factory=dict)
+    maintained: Collection[str] = ()
+    probed: Mapping[str, bool] = field(default_factory=dict)
+    joining: Collection[str] = ()
+    released: Collection[str] = ()
+    edited: bool = False
 
 
 @dataclass(frozen=True)
 class ServicePlan:
     """One service: what is wanted, how it differs from what runs, and what to do.
 
-    `wanted` stands in the services file. `added`, `removed`, `changed` and `kept` are names of
-    servers against what runs, or against the file when HAProxy is not running. `held` says why
-    the registry is not followed. `steps` are for the Runtime API, in order: what joins, then what
-    changes, then what leaves; there are none when `reload` says why a reload is needed.
+    `wanted` stands in the services file, and `section` is what the file says. `added`, `removed`,
+    `changed` and `kept` are names of servers against what runs, or against the file when HAProxy
+    is not running. `held` says why the registry is not followed, `waiting` that only a health
+    check is waited for. `drift` are differences between what runs and what was written for it,
+    which someone else made. `before` is how many servers the service had. `steps` are for the
+    Runtime API, in order: what joins, then what changes, then what leaves; there are none when
+    `reload` says why a reload is needed.
     """
 
     name: str
     wanted: tuple[Server, ...]
+    section: Section
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
     kept: tuple[str, ...]
     held: str | None
-    refused: tuple[Refusal, ...]
+    waiting: bool
+    drift: tuple[str, ...]
+    before: int
+    reading: Reading
     reload: str | None
     steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: persist `text`, reload if `reload` says why, take the steps, read back.
+    """What to do: persist the sections, reload if `reload` says why, take the steps, read back.
 
     After a reload, make a new plan: it says what is left. When the reload is refused, the steps
     are those of the services that need none.
     """
 
     services: tuple[ServicePlan, ...]
-    text: str
     reload: str | None
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        """What the services file says, by service."""
+        return {service.name: service.section for service in self.services}
 
     def steps(self) -> tuple[tuple[str, Step], ...]:
         """Every step with its service; those that wait for sessions come after all others."""
@@ -136,24 +178,24 @@ def make_plan(
     services: Sequence[Service],
     readings: Mapping[str, Reading],
     live: Mapping[str, LiveService] | None,
-    current: str,
+    filed: Mapping[str, Section],
+    node: Node,
 ) -> Plan:
-    """The plan.
+    """The plan for these services.
 
     `readings` holds what the registry says, by service; a service without an entry was not read.
     `live` holds what HAProxy runs, None when it is not running; proxies that are not ours are
-    ignored. `current` is the text of the services file, empty when there is none.
+    ignored. `filed` is what the services file says.
     """
-    filed = parse_servers(current)
     catalogue = {service.name: service for service in services}
-    ports = {service.port for service in services}
     plans = tuple(
         _plan_service(
             service,
-            _without_loops(readings.get(name, _NOT_READ), ports),
+            readings.get(name, _NOT_READ),
             live is not None,
             live.get(name) if live is not None else None,
-            filed.get(name, ()),
+            filed.get(name, _NOTHING),
+            node,
         )
         for name, service in sorted(catalogue.items())
     )
@@ -163,32 +205,19 @@ def make_plan(
         for name, found in sorted((live or {}).items())
         if name not in catalogue and (found.fingerprint is not None or name in filed)
     ]
-    if live is not None and not reasons and current != render(services, filed):
+    if live is not None and not reasons and node.edited:
         reasons.append("the services file is missing or was edited")
-    return Plan(
-        services=plans,
-        text=render(services, {plan.name: plan.wanted for plan in plans}),
-        reload="; ".join(reasons) or None,
-    )
+    return Plan(plans, "; ".join(reasons) or None)
+
+
+def edited(services: Sequence[Service], text: str) -> bool:
+    """Whether the text of the services file is another than we would have written."""
+    servers = {name: parse_servers(name, section) for name, section in split(text).items()}
+    return text != render(services, servers)
 
 
 _NOT_READ = Reading(failure="it was not read")
-
-
-def _without_loops(reading: Reading, ports: set[int]) -> Reading:
-    # HAProxy listens there itself: one request would go round until no connection is left.
-    loops = [r for r in reading.registrations if r.address == "127.0.0.1" and r.port in ports]
-    if not loops:
-        return reading
-    refusals = [
-        Refusal(printable(r.child), f"127.0.0.1:{r.port} is a listener of HAProxy itself")
-        for r in loops
-    ]
-    return replace(
-        reading,
-        registrations=tuple(r for r in reading.registrations if r not in loops),
-        refusals=(*reading.refusals, *refusals),
-    )
+_NOTHING = Section("", "")
 
 
 def _plan_service(
@@ -196,18 +225,28 @@ def _plan_service(
     reading: Reading,
     running: bool,
     live: LiveService | None,
-    filed: tuple[Server, ...],
+    section: Section,
+    node: Node,
 ) -> ServicePlan:
+    filed = parse_servers(service.name, section)
     found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))
     baseline = filed if live is None else _staying(service, live, filed)
-    wanted = tuple(sorted(wanted_server(service, r) for r in reading.registrations))
-    held = None
+    wanted = wanted_servers(service, reading.registrations, node.zone)
+    names = {server.name for server in wanted}
+    lost = [server for server in baseline if server.name not in names]
+    others = {server.name for server in found if _serves(server)} - names
+    held, waiting = None, False
     if reading.failure is not None:
-        held = f"its registrations are not known: {reading.failure}"
-    elif not wanted and not service.guards.allow_empty and (baseline or any(map(_serves, found))):
-        held = "no valid registration is left, and guards.allow_empty is false"
-    if held is not None:
-        wanted = baseline
+        held, wanted = f"its registrations are not known: {reading.failure}", baseline
+    elif service.name not in node.released:
+        losses = len(others | {server.name for server in lost})
+        peak = max(node.peaks.get(service.name, 0), len(baseline))
+        held = objection(service, len(wanted), losses, peak)
+        if held is None and running and _unproven(wanted, lost, found, node):
+            held, waiting = "nothing of what would be left has passed its check yet", True
+        if held is not None:
+            wanted = tuple(sorted((*wanted, *lost)))
+    wanted = tuple(replace(s, disabled=s.name in node.maintained) for s in wanted)
 
     reload = _reload_reason(service, live) if running else None
     steps = _steps(service, wanted, {server.name: server for server in found}, held is not None)
@@ -217,15 +256,67 @@ def _plan_service(
     return ServicePlan(
         name=service.name,
         wanted=wanted,
+        section=render_section(service, wanted),
         added=tuple(sorted(added)),
         removed=tuple(sorted(removed)),
         changed=tuple(sorted(changed)),
         kept=tuple(server.name for server in wanted if server.name not in added | changed),
         held=held,
-        refused=reading.refusals,
+        waiting=waiting,
+        drift=_drift(wanted, filed, found, node) if live is not None and reload is None else (),
+        before=len(baseline),
+        reading=reading,
         reload=reload,
         steps=tuple(steps) if running and reload is None else (),
     )
+
+
+def _unproven(
+    wanted: Sequence[Server], lost: Sequence[Server], found: Sequence[LiveServer], node: Node
+) -> bool:
+    """Whether a healthy server would go, and none that stays is known to be healthy."""
+    healthy = {server.name for server in found if server.up and not server.maintenance}
+    return (
+        bool(wanted)
+        and any(server.name in healthy for server in lost)
+        and not any(server.name in healthy or node.probed.get(server.name) for server in wanted)
+    )
+
+
+def _drift(
+    wanted: Sequence[Server], filed: Sequence[Server], found: Sequence[LiveServer], node: Node
+) -> tuple[str, ...]:
+    # What was written and is still wanted was taken by HAProxy when it was written.
+    live = {server.name: server for server in found}
+    known = set(filed)
+    drift = [
+        f"{server.name} {difference}"
+        for server in wanted
+        if server in known
+        and server.name not in node.joining
+        and (difference := _difference(server, live.get(server.name))) is not None
+    ]
+    names = {server.name for server in (*filed, *wanted)}
+    drift += [f"{s.name} was added" for s in found if s.name not in names and _serves(s)]
+    return tuple(sorted(drift))
+
+
+def _difference(server: Server, found: LiveServer | None) -> str | None:
+    if found is None:
+        return "was removed"
+    if (server.address, server.port, server.backup) != (found.address, found.port, found.backup):
+        return f"was changed to {found.address}:{found.port}{' backup' if found.backup else ''}"
+    if found.maintenance != server.disabled:
+        return "was put into maintenance" if found.maintenance else "was taken out of maintenance"
+    if found.draining:
+        return "was drained"
+    if not found.checked and not server.disabled:
+        return "was left without its check"
+    if found.weight != server.weight:
+        return f"was given the weight {found.weight}"
+    if found.max_connections != server.max_connections:
+        return f"was given the limit {found.max_connections or 'none'}"
+    return None
 
 
 def _staying(service: Service, live: LiveService, filed: tuple[Server, ...]) -> tuple[Server, ...]:
@@ -275,7 +366,6 @@ def _as_live(server: Server) -> LiveServer:
         maintenance=False,
         draining=False,
         sessions=0,
-        changed_s=0,
     )
 
 
@@ -297,6 +387,10 @@ def _steps(
         ):
             drains += _drain(found)
             leaves.append(Replace(server, service.drain_ms))
+        elif server.disabled:
+            changes += _settings(server, found)
+            if not found.maintenance:
+                changes.append(Disable(server.name))
         elif found.maintenance or not found.checked:
             joins += [*_settings(server, found), Admit(server)]
         elif found.draining:

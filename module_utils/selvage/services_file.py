@@ -6,8 +6,12 @@ import contextlib
 import os
 import re
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from .sections import Section, assemble, split
 from .settings import HAProxySettings
 
 
@@ -15,14 +19,39 @@ class FileFailed(Exception):
     """The services file cannot be read, checked or written, and is what it was."""
 
 
-def read(settings: HAProxySettings) -> str:
-    """The file's text, empty when there is none; raises `FileFailed`."""
+@dataclass(frozen=True)
+class Filed:
+    """The file's text, its sections, and how to see that it is another file by now."""
+
+    text: str
+    sections: Mapping[str, Section]
+    signature: tuple[int, ...] | None
+
+
+EMPTY: Final = Filed("", {}, None)
+
+
+def read(settings: HAProxySettings, known: Filed = EMPTY) -> Filed:
+    """The file, empty when there is none; `known` itself while it is the same file.
+
+    Raises `FileFailed`.
+    """
+    path = Path(settings.services_config)
     try:
-        return Path(settings.services_config).read_text("utf-8", "replace")
+        with path.open("rb") as file:
+            signature = _signature(os.fstat(file.fileno()))
+            if known.signature == signature:
+                return known
+            text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
-        return ""
+        return EMPTY
     except OSError as error:
-        raise FileFailed(f"{settings.services_config}: {error.strerror}") from error
+        raise FileFailed(f"{path}: {error.strerror}") from error
+    return Filed(text, split(text), signature)
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def complaint(settings: HAProxySettings, text: str) -> str | None:
@@ -56,9 +85,13 @@ def complaint(settings: HAProxySettings, text: str) -> str | None:
     return alert[1] if alert else f"exit {result.returncode}: {' '.join(result.stdout.split())}"
 
 
-def write(settings: HAProxySettings, text: str) -> None:
-    """Put the text in the file's place; it is on disk when this returns. Raises `FileFailed`."""
+def write(settings: HAProxySettings, sections: Mapping[str, Section]) -> Filed:
+    """Put these sections in the file's place; they are on disk when this returns.
+
+    Raises `FileFailed`.
+    """
     target = Path(settings.services_config)
+    text = assemble(sections)
     # One name for all: the reconcile lock is held, and what a killed run left is overwritten.
     draft = target.with_name(f"{target.name}.new")
     try:
@@ -69,6 +102,7 @@ def write(settings: HAProxySettings, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            signature = _signature(os.fstat(file.fileno()))
         draft.replace(target)
         _sync(target.parent)
     except OSError as error:
@@ -77,6 +111,7 @@ def write(settings: HAProxySettings, text: str) -> None:
         raise FileFailed(
             f"{target}: cannot be written: {error.strerror}; nothing was changed"
         ) from error
+    return Filed(text, sections, signature)
 
 
 def _sync(folder: Path) -> None:

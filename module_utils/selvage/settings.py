@@ -31,13 +31,20 @@ class HAProxySettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a reconciler needs to know."""
+    """Everything that a reconciler needs to know.
+
+    `zone` is the node's, None when it has none. Between two reloads of HAProxy lies at least
+    `reload_interval_ms`.
+    """
 
     registry: RegistrySettings
     haproxy: HAProxySettings
     services: tuple[Service, ...]
     state_directory: str
+    metrics_file: str
     resync_interval_ms: int
+    reload_interval_ms: int
+    zone: str | None
 
 
 def load(path: Path) -> Settings:
@@ -71,7 +78,11 @@ def parse(document: Mapping[str, object]) -> Settings:
         haproxy=_haproxy(fields.table("haproxy")),
         services=parse_services(document.get("services")),
         state_directory=fields.path("state_directory", "/var/lib/selvage-reconciler"),
+        metrics_file=fields.path("metrics_file", "/var/lib/selvage-reconciler/metrics.prom"),
         resync_interval_ms=fields.duration("resync_interval", "1s", "1h", "60s"),
+        # Two reloads less than 100 ms apart can leave the last configuration not running.
+        reload_interval_ms=fields.duration("reload_interval", "100ms", "10m", "2s"),
+        zone=fields.text("zone", r"[A-Za-z0-9._-]{0,63}", "a label such as a or fsn1", "") or None,
     )
     fields.done()
     return settings

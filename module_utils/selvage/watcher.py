@@ -24,11 +24,11 @@ from kazoo.protocol.states import KazooState
 from . import registry, systemd
 from .fields import Invalid
 from .log import event, setup
-from .reconcile import FAILURES, Reconciler, Result, ServiceResult
+from .reconcile import FAILURES, Reconciler
 from .registry import Content, RegistryUnavailable, RegistryView
+from .result import Result, ServiceResult
 from .settings import DEFAULT_PATH, Settings, load
 
-_COALESCE_S: Final = 0.002
 # After a lost connection the whole fabric reads everything anew: not all in the same moment.
 _JITTER_S: Final = 1.0
 # After the first failure; each further one doubles it.
@@ -120,8 +120,6 @@ class Watcher:
         wait_s = min(max(0.0, self._due_at - time.monotonic()), _TURN_S)
         with contextlib.suppress(queue.Empty):
             self._heed(self._events.get(timeout=wait_s))
-            # One change seldom comes alone.
-            time.sleep(_COALESCE_S)
             while True:
                 self._heed(self._events.get_nowait())
 
@@ -168,30 +166,34 @@ class Watcher:
         systemd.notify("READY=1")
 
     def _pass(self) -> None:
+        whole = time.monotonic() >= self._resync_at
+        if whole:
+            self._resync_at = time.monotonic() + self._resync_s()
         try:
-            result = self._reconciler.run(self._read)
+            result = self._reconciler.run(lambda: self._read(verified=whole), whole=whole)
         except FAILURES as failure:
-            self._after((str(failure),), None)
+            self._after((str(failure),), None, None)
         else:
             for service in result.services:
                 self._tell(service)
             self._tell_pass(result)
-            self._after(result.problems, result.again_s)
+            self._after(result.problems, result.again_s, result.look_s)
         if not self._ready:
             self._ready = True
             systemd.notify("READY=1")
 
-    def _read(self) -> Content:
+    def _read(self, *, verified: bool) -> Content:
         if not self._client.connected:
             raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
-        now = time.monotonic()
-        if now >= self._resync_at:
-            self._view.expire()
-            self._resync_at = now + self._resync_s()
-        self._view.refresh(self._settings.registry.session_timeout_ms / 1000)
+        limit_s = self._settings.registry.session_timeout_ms / 1000
+        if verified:
+            self._view.verify(limit_s)
+        self._view.refresh(limit_s)
         return self._view.content
 
-    def _after(self, problems: tuple[str, ...], again_s: float | None) -> None:
+    def _after(
+        self, problems: tuple[str, ...], again_s: float | None, look_s: float | None
+    ) -> None:
         """When the next pass is due; a problem is told once."""
         for problem in problems:
             if problem not in self._problems:
@@ -204,6 +206,8 @@ class Watcher:
         pauses_s = [self._resync_at - time.monotonic()]
         if problems:
             pauses_s = [min(_RETRY_S * 2 ** min(self._failures - 1, 16), _LONGEST_RETRY_S)]
+        if look_s is not None:
+            pauses_s.append(look_s)
         if again_s is not None:
             pauses_s.append(min(again_s * 2 ** min(self._pauses - 1, 16), _LONGEST_PAUSE_S))
         self._due_at = time.monotonic() + min(pauses_s)
@@ -217,6 +221,7 @@ class Watcher:
             "added": service.added,
             "removed": service.removed,
             "changed": service.changed,
+            "drift": service.drift,
             "held": (service.held,) if service.held else (),
             "refused": tuple(f"{r.child}: {r.reason}" for r in service.refused),
         }
@@ -235,10 +240,11 @@ class Watcher:
     def _tell_pass(self, result: Result) -> None:
         if result.reloaded:
             event(_logger, logging.INFO, "HAProxy reloaded")
-        held = sum(service.held is not None for service in result.services)
-        refused = sum(len(service.refused) for service in result.services)
+        services = self._reconciler.latest.values()
+        held = sum(service.held is not None for service in services)
+        refused = sum(len(service.refused) for service in services)
         self._summary = (
-            f"{len(result.services)} services, {sum(map(_size, result.services))} servers"
+            f"{len(services)} services, {sum(map(_size, services))} servers"
             + (f"; {held} held" if held else "")
             + (f"; {refused} registrations refused" if refused else "")
         )

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from selvage.haproxy_config import render
-from selvage.plan import make_plan
-from strategies import worlds
+from strategies import plan_world, text_of, worlds
 
 # Defaults for mode http, as Debian ships them: a service in mode tcp must not need others.
 BASE = """\
@@ -52,7 +51,7 @@ def accept(tmp_path_factory):
 @settings(max_examples=100)
 @given(worlds())
 def test_any_registry_content_is_accepted(accept, world):
-    accept(make_plan(*world).text)
+    accept(text_of(plan_world(*world)))
 
 
 def test_an_empty_catalogue_is_accepted(accept):

@@ -67,6 +67,8 @@ def test_check_then_run_then_fail(fabric, ansible):
             "changed": [],
             "kept": [one.server("inventory")],
             "held": None,
+            "drift": [],
+            "out_of_service": [],
             "refused": [
                 {"child": "bad name", "reason": done["services"][0]["refused"][0]["reason"]}
             ],

@@ -396,7 +396,7 @@ def test_a_reload_that_fails_is_rolled_back(fabric, monkeypatch):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    monkeypatch.setattr("selvage.reconcile._taken", lambda _: False)
+    monkeypatch.setattr("selvage.one_pass._taken", lambda _: False)
     fabric.register(two.child)
     fabric.service("bad")
     with taken_port() as taken:
@@ -482,7 +482,7 @@ def test_an_instance_that_returns_while_it_drains_keeps_its_sessions(fabric):
     reconciler, content = Reconciler(fabric.settings()), {"inventory": {two.child: b""}}
     assert reconciler.run(lambda: content).again_s is not None
     assert fabric.answers(port) == {"two"}
-    content["inventory"][one.child] = b""
+    content["inventory"] = {one.child: b"", two.child: b""}
     result = reconciler.run(lambda: content)
     assert only(result).changed == (one.server("inventory"),)
     assert result.again_s is None

@@ -6,18 +6,15 @@ from hypothesis import strategies as st
 
 from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts
 from selvage.haproxy_config import (
-    HEADER,
     fingerprint,
-    parse_servers,
     render,
     server_arguments,
-    server_name,
     server_options,
-    variable_name,
-    wanted_server,
 )
 from selvage.model import Registration, Server
-from strategies import catalogues, names, registrations
+from selvage.sections import HEADER, variable_name
+from selvage.wanted import server_name
+from strategies import catalogues, names, registrations, servers_in, wanted_server
 
 INVENTORY = Service("inventory", 3000)
 MYSQL = Service(
@@ -178,7 +175,7 @@ def test_servers_survive_the_file(services, data):
         for service in services
     }
     text = render(services, servers)
-    assert parse_servers(text) == {name: tuple(sorted(s)) for name, s in servers.items()}
+    assert servers_in(text) == {name: tuple(sorted(s)) for name, s in servers.items()}
     assert render(services[::-1], {n: s[::-1] for n, s in reversed(servers.items())}) == text
 
 
@@ -186,8 +183,8 @@ LINE = "    server inventory_10.0.0.1_80 10.0.0.1:80 weight 1 check inter 2000ms
 
 
 def test_a_line_counts_without_its_section_being_whole():
-    assert parse_servers(f"listen inventory\n{LINE}\n") == {"inventory": (ONE,)}
-    assert parse_servers(f"listen inventory\n{LINE}\n{LINE}\n") == {"inventory": (ONE,)}
+    assert servers_in(f"listen inventory\n{LINE}\n") == {"inventory": (ONE,)}
+    assert servers_in(f"listen inventory\n{LINE}\n{LINE}\n") == {"inventory": (ONE,)}
 
 
 @pytest.mark.parametrize(
@@ -201,7 +198,7 @@ def test_a_line_counts_without_its_section_being_whole():
         LINE.replace("weight 1", "weight 257"),
         LINE.replace("weight 1", "weight 01"),
         LINE.replace("weight 1", "weight 1 maxconn 0"),
-        LINE.replace("weight 1", "weight 1 disabled"),
+        LINE.replace("weight 1", "weight 1 disabled disabled"),
         LINE.replace("10.0.0.1", "0.0.0.0"),
         LINE.replace("10.0.0.1", "db1"),
         LINE.replace("10.0.0.1:80", "[10.0.0.1]:80"),
@@ -213,18 +210,18 @@ def test_a_line_counts_without_its_section_being_whole():
 )
 def test_damaged_lines_are_skipped(line):
     text = f"listen inventory\n{line}\n{LINE.replace('.1', '.9')}\n"
-    assert [s.name for s in parse_servers(text)["inventory"]] == ["inventory_10.0.0.9_80"]
+    assert [s.name for s in servers_in(text)["inventory"]] == ["inventory_10.0.0.9_80"]
 
 
 @pytest.mark.parametrize("head", ["", "global\n", "listen Inventory\n", "listen\n", "frontend a\n"])
 def test_servers_outside_a_section_of_ours_are_skipped(head):
-    assert parse_servers(f"{head}{LINE}\n") == {}
+    assert servers_in(f"{head}{LINE}\n") == {}
 
 
 @given(st.text())
 def test_any_text_is_read(text):
-    parse_servers(text)
-    assert set(parse_servers(f"listen a\n    {text}")) >= {"a"}
+    servers_in(text)
+    assert set(servers_in(f"listen a\n    {text}")) >= {"a"}
 
 
 @given(catalogues(), st.integers(0, 3_000))
@@ -234,5 +231,5 @@ def test_half_a_file_gives_only_what_stands_there(services, cut):
         service.name: tuple(wanted_server(service, registration) for registration in found)
         for service in services
     }
-    for name, kept in parse_servers(render(services, servers)[:cut]).items():
+    for name, kept in servers_in(render(services, servers)[:cut]).items():
         assert set(kept) <= set(servers.get(name, ()))

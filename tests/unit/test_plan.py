@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from selvage.catalogue import Guards, Service
 from selvage.grammar import parse_address
-from selvage.haproxy_config import parse_servers, render, server_name
+from selvage.haproxy_config import render
 from selvage.model import LiveService, Refusal, Registration, Server
 from selvage.plan import (
     AddServer,
@@ -17,10 +17,18 @@ from selvage.plan import (
     SetMaxConnections,
     SetWeight,
     Undrain,
-    make_plan,
 )
 from selvage.registration import Reading
-from strategies import as_wanted, live_server, live_service, worlds
+from selvage.wanted import server_name
+from strategies import (
+    as_wanted,
+    live_server,
+    live_service,
+    plan_world,
+    servers_in,
+    text_of,
+    worlds,
+)
 
 INVENTORY = Service("inventory", 3000)
 ORDERS = Service("orders", 3001, drain_ms=5_000)
@@ -42,7 +50,7 @@ A, B, C = server(1), server(2), server(3)
 
 def plan_one(read_now, live, filed=(A, B), service=INVENTORY):
     """The plan of one service that runs with `live` and has `filed` in the file."""
-    return make_plan(
+    return plan_world(
         [service],
         {service.name: read_now},
         None if live is None else {service.name: live_service(service, *live)},
@@ -62,7 +70,7 @@ def test_an_unchanged_world():
     plan = plan_one(reading(1, 2), up(A, B))
     assert steps(plan) == []
     assert plan.reload is None
-    assert plan.text == render([INVENTORY], {"inventory": [A, B]})
+    assert text_of(plan) == render([INVENTORY], {"inventory": [A, B]})
     assert plan.services[0].kept == (A.name, B.name)
 
 
@@ -77,12 +85,12 @@ def test_what_joins_comes_before_what_leaves():
         (B.name,),
     )
     assert service.wanted == (B, C)
-    assert parse_servers(plan.text) == {"inventory": (B, C)}
+    assert servers_in(text_of(plan)) == {"inventory": (B, C)}
     assert plan.reload is None
 
 
 def test_no_service_waits_for_the_sessions_of_another():
-    plan = make_plan(
+    plan = plan_world(
         [INVENTORY, ORDERS],
         {"inventory": reading(2), "orders": reading(1, 2)},
         {
@@ -169,7 +177,7 @@ def test_a_server_that_was_persisted_but_not_added_is_added():
 
 
 def test_health_is_haproxys_business():
-    assert steps(plan_one(reading(1, 2), up(A, B, up=False, sessions=3, changed_s=99))) == []
+    assert steps(plan_one(reading(1, 2), up(A, B, up=False, sessions=3))) == []
 
 
 # Guards
@@ -184,14 +192,14 @@ def test_an_empty_registry_is_not_followed():
     assert plan.services[0].wanted == (A, B)
     assert plan.services[0].kept == (A.name, B.name)
     assert steps(plan) == []
-    assert plan.text == render([INVENTORY], {"inventory": [A, B]})
+    assert text_of(plan) == render([INVENTORY], {"inventory": [A, B]})
 
 
 def test_nor_is_one_with_refusals_only():
     refusal = Refusal("evil", "no")
     plan = plan_one(Reading(refusals=(refusal,)), up(A, B))
     assert plan.services[0].held == EMPTY
-    assert plan.services[0].refused == (refusal,)
+    assert plan.services[0].reading.refusals == (refusal,)
 
 
 def test_unless_the_catalogue_allows_it():
@@ -199,7 +207,7 @@ def test_unless_the_catalogue_allows_it():
     plan = plan_one(reading(), up(A), [A], service)
     assert plan.services[0].held is None
     assert steps(plan) == [Drain(A.name), Remove(A.name, 30_000)]
-    assert parse_servers(plan.text) == {"inventory": ()}
+    assert servers_in(text_of(plan)) == {"inventory": ()}
 
 
 def test_a_service_without_servers_may_stay_so():
@@ -216,7 +224,7 @@ def test_what_could_not_be_read_is_not_followed():
 
 
 def test_nor_what_was_not_read():
-    plan = make_plan([INVENTORY], {}, None, render([INVENTORY], {"inventory": [A]}))
+    plan = plan_world([INVENTORY], {}, None, render([INVENTORY], {"inventory": [A]}))
     assert plan.services[0].held == "its registrations are not known: it was not read"
     assert plan.services[0].wanted == (A,)
 
@@ -238,7 +246,7 @@ def test_a_held_service_keeps_foreign_servers_out_of_the_file():
     foreign = Server("by-hand", "10.0.0.9", 80)
     plan = plan_one(reading(), up(A, foreign), [A])
     assert steps(plan) == []
-    assert parse_servers(plan.text) == {"inventory": (A,)}
+    assert servers_in(text_of(plan)) == {"inventory": (A,)}
 
 
 def test_a_server_that_was_moved_by_hand_is_held_too():
@@ -254,7 +262,7 @@ def test_a_foreign_server_is_removed():
 
 
 def test_one_held_service_does_not_hold_the_others():
-    plan = make_plan(
+    plan = plan_world(
         [INVENTORY, ORDERS],
         {"inventory": reading(), "orders": reading(1)},
         {"inventory": live_service(INVENTORY, *up(A)), "orders": live_service(ORDERS)},
@@ -262,16 +270,6 @@ def test_one_held_service_does_not_hold_the_others():
     )
     assert [service.held is not None for service in plan.services] == [True, False]
     assert plan.steps() == (("orders", AddServer(server(1, "orders"))),)
-
-
-def test_haproxys_own_listeners_are_no_instances():
-    loop = Registration("127.0.0.1:3001", "127.0.0.1", 3001)
-    beside = Registration("127.0.0.1:3002", "127.0.0.1", 3002)
-    plan = make_plan([INVENTORY, ORDERS], {"inventory": Reading((loop, beside))}, None, "")
-    assert [one.port for one in plan.services[0].wanted] == [3002]
-    assert plan.services[0].refused == (
-        Refusal("127.0.0.1:3001", "127.0.0.1:3001 is a listener of HAProxy itself"),
-    )
 
 
 # Without HAProxy
@@ -288,39 +286,39 @@ def test_without_haproxy_the_file_is_all_there_is():
         (B.name,),
         (),
     )
-    assert parse_servers(plan.text) == {"inventory": (replace(B, weight=4), replace(C, weight=4))}
+    assert servers_in(text_of(plan)) == {"inventory": (replace(B, weight=4), replace(C, weight=4))}
 
 
 def test_without_haproxy_the_guards_look_at_the_file():
     plan = plan_one(reading(), None, [A, B])
     assert plan.services[0].held == EMPTY
-    assert parse_servers(plan.text) == {"inventory": (A, B)}
+    assert servers_in(text_of(plan)) == {"inventory": (A, B)}
 
 
 # Reloads
 
 
 def test_a_new_service_needs_a_reload():
-    plan = make_plan([INVENTORY], {"inventory": reading(1)}, {}, "")
+    plan = plan_world([INVENTORY], {"inventory": reading(1)}, {}, "")
     assert plan.reload == "inventory: new"
     assert steps(plan) == []
     assert plan.services[0].added == (A.name,)
 
 
 def test_a_removed_service_needs_a_reload():
-    plan = make_plan([], {}, {"inventory": live_service(INVENTORY, *up(A))}, "")
+    plan = plan_world([], {}, {"inventory": live_service(INVENTORY, *up(A))}, "")
     assert plan.reload == "inventory: removed"
 
 
 def test_a_proxy_that_is_not_ours_does_not():
     stats = LiveService("stats", None, ())
-    plan = make_plan([], {}, {"stats": stats}, render([], {}))
+    plan = plan_world([], {}, {"stats": stats}, render([], {}))
     assert plan.reload is None
 
 
 def test_unless_it_stands_in_our_file():
     old = LiveService("inventory", None, up(A))
-    plan = make_plan([], {}, {"inventory": old}, render([INVENTORY], {"inventory": [A]}))
+    plan = plan_world([], {}, {"inventory": old}, render([INVENTORY], {"inventory": [A]}))
     assert plan.reload == "inventory: removed"
 
 
@@ -329,7 +327,7 @@ def test_unless_it_stands_in_our_file():
 )
 def test_other_options_need_a_reload(mark, reason):
     live = {"inventory": LiveService("inventory", mark, up(A)), "orders": live_service(ORDERS)}
-    plan = make_plan(
+    plan = plan_world(
         [INVENTORY, ORDERS],
         {"inventory": reading(1, 2), "orders": reading(1)},
         live,
@@ -353,14 +351,14 @@ def test_other_options_need_a_reload(mark, reason):
 )
 def test_an_edited_file_needs_a_reload(edit):
     good = render([INVENTORY], {"inventory": [A]})
-    plan = make_plan(
+    plan = plan_world(
         [INVENTORY],
         {"inventory": reading(1)},
         {"inventory": live_service(INVENTORY, *up(A))},
         edit(good),
     )
     assert plan.reload == "the services file is missing or was edited"
-    assert plan.text == good
+    assert text_of(plan) == good
 
 
 # Any world
@@ -369,7 +367,7 @@ def test_an_edited_file_needs_a_reload(edit):
 def apply(plan, live):
     """What HAProxy runs after the plan; a stand-in for the sockets."""
     if plan.reload is not None:
-        filed = parse_servers(plan.text)
+        filed = servers_in(text_of(plan))
         return {
             service.name: LiveService(
                 service.name, plan_fingerprints(plan)[service.name], up(*filed[service.name])
@@ -410,7 +408,7 @@ def apply(plan, live):
 def plan_fingerprints(plan):
     """The variables in the text, as a HAProxy that loads it has them."""
     marks = {}
-    for line in plan.text.splitlines():
+    for line in text_of(plan).splitlines():
         if line.startswith("    set-var proc.selvage."):
             _, variable, value = line.split()
             marks[variable.removeprefix("proc.selvage.").replace(".", "-")] = value[4:-1]
@@ -420,10 +418,10 @@ def plan_fingerprints(plan):
 def settle(services, readings, live, current):
     """Plan and apply until nothing is left to do; returns the last plan and what runs."""
     for _ in range(3):
-        plan = make_plan(services, readings, live, current)
-        if not plan.steps() and plan.reload is None and plan.text == current:
+        plan = plan_world(services, readings, live, current)
+        if not plan.steps() and plan.reload is None and text_of(plan) == current:
             return plan, live
-        live, current = apply(plan, live), plan.text
+        live, current = apply(plan, live), text_of(plan)
     raise AssertionError(f"not settled: {plan}")
 
 
@@ -447,24 +445,24 @@ def test_the_plan_applied_to_what_runs_gives_what_is_wanted(world):
 @given(worlds())
 def test_one_run_is_enough_unless_it_reloads(world):
     services, readings, live, current = world
-    plan = make_plan(services, readings, live, current)
+    plan = plan_world(services, readings, live, current)
     if live is None or plan.reload is not None:
-        after, running = make_plan(services, readings, None, plan.text), None
+        after, running = plan_world(services, readings, None, text_of(plan)), None
     else:
         running = apply(plan, live)
-        after = make_plan(services, readings, running, plan.text)
+        after = plan_world(services, readings, running, text_of(plan))
     assert after.steps() == ()
     assert after.reload is None
-    assert after.text == plan.text
+    assert text_of(after) == text_of(plan)
 
 
 @given(worlds())
 def test_every_server_line_comes_from_a_valid_registration_or_is_held(world):
     services, readings, live, current = world
-    plan = make_plan(services, readings, live, current)
-    filed = parse_servers(plan.text)
+    plan = plan_world(services, readings, live, current)
+    filed = servers_in(text_of(plan))
     assert set(filed) == {service.name for service in services}
-    lines = [line for line in plan.text.splitlines() if line.lstrip().startswith("server ")]
+    lines = [line for line in text_of(plan).splitlines() if line.lstrip().startswith("server ")]
     assert len(lines) == sum(map(len, filed.values()))
     for service in plan.services:
         assert filed[service.name] == service.wanted
@@ -484,7 +482,7 @@ def test_the_order_of_the_input_does_not_matter(world, random):
         random.shuffle(items)
         return items
 
-    other = make_plan(
+    other = plan_world(
         shuffled(services),
         {
             name: replace(one, registrations=tuple(shuffled(one.registrations)))
@@ -497,8 +495,8 @@ def test_the_order_of_the_input_does_not_matter(world, random):
         },
         current,
     )
-    plan = make_plan(services, readings, live, current)
-    assert other.text == plan.text
+    plan = plan_world(services, readings, live, current)
+    assert text_of(other) == text_of(plan)
     assert other.reload == plan.reload
     assert other.steps() == plan.steps()
 
@@ -506,7 +504,7 @@ def test_the_order_of_the_input_does_not_matter(world, random):
 @given(worlds())
 def test_every_name_is_accounted_for_once(world):
     services, readings, live, current = world
-    for service in make_plan(services, readings, live, current).services:
+    for service in plan_world(services, readings, live, current).services:
         wanted = {one.name for one in service.wanted}
         assert wanted == {*service.added, *service.changed, *service.kept}
         assert len(wanted) == len(service.added) + len(service.changed) + len(service.kept)
@@ -518,9 +516,9 @@ def test_an_empty_or_unreadable_registry_never_takes_the_last_server(world):
     services, _, live, current = world
     services = [replace(service, guards=Guards()) for service in services]
     nothing = {service.name: Reading() for service in services}
-    for service in make_plan(services, nothing, live, current).services:
+    for service in plan_world(services, nothing, live, current).services:
         if live is None or service.name not in live:
-            before = {one.name for one in parse_servers(current).get(service.name, ())}
+            before = {one.name for one in servers_in(current).get(service.name, ())}
         else:
             before = {
                 one.name

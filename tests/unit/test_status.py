@@ -18,7 +18,6 @@ SERVER = LiveServer(
     maintenance=False,
     draining=False,
     sessions=0,
-    changed_s=1,
 )
 
 

@@ -1,0 +1,116 @@
+"""What runs of the reconciler on one node tell each other: a small file in the state directory.
+
+It holds counters for the metrics, the sizes that services had before they lost servers, the last
+reload of HAProxy, and the addresses that host names had. Losing it loses no traffic: guards with a
+window then begin anew. It is read and written under the node's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+def now() -> float:
+    """Seconds since the computer's start, suspended ones too: no change of the date moves it."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass
+class Memory:
+    """`losses` holds, by service, pairs of time and number of servers; times are of `now`.
+
+    `counters` are samples for Prometheus, by their name with labels.
+    """
+
+    counters: Counter[str] = field(default_factory=Counter)
+    losses: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
+    reloaded_at: float | None = None
+    addresses: dict[str, str] = field(default_factory=dict)
+
+    def peak(self, service: str, window_ms: int) -> int:
+        """The largest number of servers before a loss within the window; 0 without a loss."""
+        since = now() - window_ms / 1000
+        return max((size for at, size in self.losses.get(service, ()) if at >= since), default=0)
+
+    def note_loss(self, service: str, size: int, window_ms: int) -> None:
+        """The service had `size` servers, and has fewer from now on."""
+        since = now() - window_ms / 1000
+        former = [loss for loss in self.losses.get(service, ()) if loss[0] >= since]
+        self.losses[service] = [*former, (now(), size)]
+
+
+class MemoryFile:
+    """The file; what it holds stays in memory while nobody else writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._signature: tuple[int, int] | None = None
+        self._text = ""
+        self.memory = Memory()
+
+    def load(self) -> Memory:
+        """What the last run left; a file that is damaged or of another boot has no times."""
+        with contextlib.suppress(OSError):
+            status = self.path.stat()
+            if (status.st_ino, status.st_mtime_ns) != self._signature:
+                self._text = self.path.read_text("utf-8", "replace")
+                self.memory = _parse(self._text)
+                self._signature = (status.st_ino, status.st_mtime_ns)
+        return self.memory
+
+    def save(self) -> None:
+        """Write what has changed; raises OSError."""
+        text = _render(self.memory)
+        if text == self._text:
+            return
+        draft = self.path.with_name(f"{self.path.name}.new")
+        draft.unlink(missing_ok=True)  # It may be another user's.
+        draft.write_text(text, "utf-8")
+        draft.replace(self.path)
+        status = self.path.stat()
+        self._text, self._signature = text, (status.st_ino, status.st_mtime_ns)
+
+
+def _render(memory: Memory) -> str:
+    document = {
+        "boot": _BOOT.read_text().strip(),
+        "counters": memory.counters,
+        "losses": memory.losses,
+        "reloaded_at": memory.reloaded_at,
+        "addresses": memory.addresses,
+    }
+    return json.dumps(document, sort_keys=True) + "\n"
+
+
+def _parse(text: str) -> Memory:
+    try:
+        document = json.loads(text)
+        memory = _memory(document)
+        if document["boot"] == _BOOT.read_text().strip():
+            return memory
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Memory()
+    # The clock began anew.
+    return Memory(counters=memory.counters, addresses=memory.addresses)
+
+
+def _memory(document: Mapping[str, Any]) -> Memory:
+    reloaded_at = document["reloaded_at"]
+    return Memory(
+        counters=Counter({str(k): int(v) for k, v in document["counters"].items()}),
+        losses={
+            str(service): [(float(at), int(size)) for at, size in losses]
+            for service, losses in document["losses"].items()
+        },
+        reloaded_at=None if reloaded_at is None else float(reloaded_at),
+        addresses={str(name): str(address) for name, address in document["addresses"].items()},
+    )
