@@ -117,6 +117,8 @@ class Pass:
             self._names = None
             plan = self._look()
         first = plan = self._prove(plan)
+        if plan.reload is not None and not self._dry_run and self._postpone(plan):
+            plan = replace(self._plan(), reload=None)
         differs = self._live is None and assemble(self._sections(plan)) != before
         if plan.reload is not None or differs:
             self._quarantine(plan)
@@ -144,18 +146,17 @@ class Pass:
         return self._plan()
 
     def _plan(self) -> Plan:
-        """The plan, without the services that HAProxy refuses."""
-        sections = self._filed.sections
-        if self._refused:
-            sections = {n: s for n, s in sections.items() if n not in self._refused}
+        """The plan, without the services that have to stay as they are."""
+        sections, live, fixed = self._filed.sections, self._live, self._fixed
+        if fixed:
+            sections = {name: section for name, section in sections.items() if name not in fixed}
         services = [
             service
             for name, service in self._services.items()
-            if name not in self._refused and (self._names is None or name in self._names)
+            if name not in fixed and (self._names is None or name in self._names)
         ]
-        live = self._live
-        if live is not None and self._refused:
-            live = {name: found for name, found in live.items() if name not in self._refused}
+        if live is not None and fixed:
+            live = {name: found for name, found in live.items() if name not in fixed}
         node = replace(
             self._node,
             probed={n: bool(p.healthy) for n, p in self._state.prober.probes.items()},
@@ -164,10 +165,15 @@ class Pass:
         )
         return make_plan(services, self._readings, live, sections, node)
 
+    @property
+    def _fixed(self) -> Mapping[str, str]:
+        """The services that have to stay as they are, and why."""
+        return self._refused | self._postponed
+
     def _edited(self, services: Sequence[Service], sections: Mapping[str, Section]) -> bool:
         if self._names is not None or self._filed is self._state.clean:
             return False
-        if edited(services, assemble(sections) if self._refused else self._filed.text):
+        if edited(services, assemble(sections) if self._fixed else self._filed.text):
             return True
         self._state.clean = self._filed
         return False
@@ -203,7 +209,7 @@ class Pass:
         former = self._filed.sections
         sections = {} if self._names is None else dict(former)
         sections |= plan.sections
-        for name in {*without, *self._refused}:
+        for name in {*without, *self._fixed}:
             sections.pop(name, None)
             if name in former:
                 sections[name] = former[name]
@@ -251,7 +257,7 @@ class Pass:
         memory = self._state.memory
         for service in plan.services:
             guards = self._services[service.name].guards
-            lost = len(service.wanted) < service.before and service.name not in self._refused
+            lost = len(service.wanted) < service.before and service.name not in self._fixed
             if self._dry_run or not lost:
                 continue
             if service.name in self._node.released:
@@ -259,16 +265,24 @@ class Pass:
             elif guards.max_loss < 100:
                 memory.note_loss(service.name, service.before, guards.window_ms)
 
+    def _postpone(self, plan: Plan) -> bool:
+        """Whether it is too early for this reload: what needs it then waits, as it is."""
+        at = self._state.memory.reloaded_at
+        early_s = 0.0 if at is None else at + self._reload_interval_s - now()
+        if early_s <= 0:
+            return False
+        # Not every node at the same time, when they all wait for the same.
+        early_s *= random.uniform(1, 1.5)  # noqa: S311 - no secret
+        self._again.append(early_s)
+        names = [s.name for s in plan.services if s.reload is not None] or self._services
+        reason = f"waits {early_s:.1f} s: HAProxy was reloaded a moment ago"
+        self._postponed = dict.fromkeys(names, reason)
+        return True
+
     def _reload(self, first: Plan) -> tuple[str, Plan]:
         """Reload; what is in the file, and what is left to do afterwards."""
         plan = self._plan()
         if plan.reload is None:
-            return self._persist(first), plan
-        early_s = self._early_s()
-        if early_s > 0 and not self._dry_run:
-            self._again.append(early_s)
-            reason = f"waits {early_s:.1f} s: HAProxy was reloaded a moment ago"
-            self._postponed = {s.name: reason for s in plan.services if s.reload is not None}
             return self._persist(first), plan
         self._commands.append("reload")
         if self._dry_run:
@@ -284,12 +298,6 @@ class Pass:
         self._filed = self._state.filed
         self._live = self._runtime.services()
         return after, self._plan()
-
-    def _early_s(self) -> float:
-        """How long to wait for the next reload; many nodes do not reload at the same time."""
-        at = self._state.memory.reloaded_at
-        left_s = 0.0 if at is None else at + self._reload_interval_s - now()
-        return left_s * random.uniform(1, 1.5) if left_s > 0 else 0.0  # noqa: S311 - no secret
 
     # What runs
 
@@ -459,7 +467,7 @@ class Pass:
             refused=plan.reading.refusals,
             out_of_service=plan.reading.out_of_service,
         )
-        reason = self._refused.get(plan.name, self._postponed.get(plan.name))
+        reason = self._fixed.get(plan.name)
         if reason is not None:
             return replace(result, held=reason)
         return replace(
