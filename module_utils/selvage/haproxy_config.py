@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from .catalogue import MAX_CONNECTIONS, Service
 from .grammar import parse_address
-from .model import WEIGHT_MAX, Server
+from .model import WEIGHT_MAX, Server, by_name
 from .sections import Section, assemble, variable_name
 from .wanted import server_name
 
@@ -45,6 +46,7 @@ def server_arguments(service: Service, server: Server) -> str:
     return f"{_own_arguments(server)} {server_options(service)}"
 
 
+@lru_cache(1024)
 def fingerprint(service: Service) -> str:
     """16 hex digits over everything of the service that only a reload can change."""
     text = "\n".join([*_options(service), server_options(service)])
@@ -65,6 +67,7 @@ def render(services: Sequence[Service], servers: Mapping[str, Sequence[Server]])
     return assemble({s.name: section(s, servers.get(s.name, ())) for s in services})
 
 
+@lru_cache(1024)
 def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
     """The servers in a service's section, sorted.
 
@@ -75,7 +78,7 @@ def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
     for line in found.listen.splitlines():
         if (server := _parse_server(name, line)) is not None:
             servers[server.name] = server
-    return tuple(sorted(servers.values()))
+    return by_name(servers.values())
 
 
 def _options(service: Service) -> Iterator[str]:
@@ -115,7 +118,7 @@ def _check_options(service: Service) -> Iterator[str]:
 
 
 def _server_lines(service: Service, servers: Sequence[Server]) -> Iterator[str]:
-    for server in sorted(servers):
+    for server in by_name(servers):
         yield f"server {server.name} {server_arguments(service, server)}"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
 
@@ -32,7 +33,7 @@ class Refusal:
     reason: str
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Server:
     """One server of a backend, as it shall be. The name is made of service, address and port.
 
@@ -46,6 +47,11 @@ class Server:
     backup: bool = False
     max_connections: int | None = None
     disabled: bool = False
+
+
+def by_name(servers: Iterable[Server]) -> tuple[Server, ...]:
+    """The servers of one service in the order of the services file."""
+    return tuple(sorted(servers, key=attrgetter("name")))
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,9 @@ class State:
 class Pass:
     """The state of one pass. It looks at the services `names`, or at all of them if that is None.
 
-    `unfinished` says afterwards which services a later pass has to look at in any case.
+    Afterwards `unfinished` says which services a later pass has to look at in any case, None for
+    all of them; `refusals` what HAProxy refuses, which only a pass over everything tries again, and
+    `standing` are the problems with that.
     """
 
     def __init__(
@@ -97,7 +99,6 @@ class Pass:
         # The file that plans go by: the former one, until HAProxy runs the new one.
         self._filed = state.filed
         self._joining = frozenset(state.prober.probes)
-        self._refused: dict[str, str] = {}
         self._postponed: dict[str, str] = {}
         self._probing: set[str] = set()
         self._commands: list[str] = []
@@ -106,7 +107,9 @@ class Pass:
         self._reloaded = False
         self._replaced = False
         self._version: tuple[int, int] | None = None
-        self.unfinished: frozenset[str] = frozenset()
+        self.unfinished: frozenset[str] | None = None
+        self.refusals: dict[str, str] = {}
+        self.standing: tuple[str, ...] = ()
 
     def run(self) -> Result:
         """Take the pass."""
@@ -168,7 +171,7 @@ class Pass:
     @property
     def _fixed(self) -> Mapping[str, str]:
         """The services that have to stay as they are, and why."""
-        return self._refused | self._postponed
+        return self.refusals | self._postponed
 
     def _edited(self, services: Sequence[Service], sections: Mapping[str, Section]) -> bool:
         if self._names is not None or self._filed is self._state.clean:
@@ -228,20 +231,20 @@ class Pass:
         if complaint is None:
             return
         suspects = {s.name for s in plan.services if s.reload is not None or not running}
-        suspects -= self._refused.keys()
+        suspects -= self.refusals.keys()
         for name in sorted(suspects):
             alone = self._complaint(plan, suspects - {name})
             if alone is not None:
                 self._refuse([name], alone)
-        if not suspects & self._refused.keys():
+        if not suspects & self.refusals.keys():
             self._refuse(suspects, complaint)
 
     def _complaint(self, plan: Plan, without: Collection[str]) -> str | None:
         return services_file.complaint(self._haproxy, assemble(self._sections(plan, without)))
 
     def _refuse(self, names: Collection[str], reason: str) -> None:
-        self._refused.update(dict.fromkeys(names, reason))
-        self._problems.append(f"{', '.join(sorted(names)) or 'reload'}: left as it was: {reason}")
+        self.refusals.update(dict.fromkeys(names, reason))
+        self.standing += (f"{', '.join(sorted(names)) or 'reload'}: left as it was: {reason}",)
 
     def _persist(self, plan: Plan) -> str:
         """Write the file; its text."""
@@ -427,7 +430,7 @@ class Pass:
         self._again += [_PROBING_S for name, _ in left.steps() if name in later]
         if missing and self._replaced:
             self._again.append(0.0)
-        elif missing and not self._problems:
+        elif missing and not (self._problems or self.standing):
             self._problems.append(f"HAProxy does not run what it took: {'; '.join(missing)}")
         return left
 
@@ -436,7 +439,8 @@ class Pass:
         self._again += self._leaving_s(left) if self._live is not None else []
         waiting = {service.name for service in left.services if service.waiting}
         steps = {name for name, _ in left.steps()}
-        self.unfinished = frozenset({*steps, *waiting, *self._postponed})
+        if self._live is not None:
+            self.unfinished = frozenset({*steps, *waiting, *self._postponed})
         results = tuple(map(self._service_result, first.services))
         for result in results:
             for _ in result.drift:
@@ -447,7 +451,7 @@ class Pass:
             after=after,
             commands=tuple(self._commands),
             reloaded=self._reloaded,
-            problems=tuple(self._problems),
+            problems=(*self.standing, *self._problems),
             again_s=min(self._again, default=None),
             look_s=_CHECKS_S if waiting else None,
         )

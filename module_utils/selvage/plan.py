@@ -12,7 +12,7 @@ from .catalogue import Service
 from .guards import objection
 from .haproxy_config import fingerprint, parse_servers, render
 from .haproxy_config import section as render_section
-from .model import LiveServer, LiveService, Server
+from .model import LiveServer, LiveService, Server, by_name
 from .registration import Reading
 from .sections import Section, split
 from .wanted import server_name, wanted_servers
@@ -245,8 +245,13 @@ def _plan_service(
         if held is None and running and _unproven(wanted, lost, found, node):
             held, waiting = "nothing of what would be left has passed its check yet", True
         if held is not None:
-            wanted = tuple(sorted((*wanted, *lost)))
-    wanted = tuple(replace(s, disabled=s.name in node.maintained) for s in wanted)
+            wanted = by_name((*wanted, *lost))
+    wanted = tuple(
+        server
+        if server.disabled == (server.name in node.maintained)
+        else replace(server, disabled=not server.disabled)
+        for server in wanted
+    )
 
     reload = _reload_reason(service, live) if running else None
     steps = _steps(service, wanted, {server.name: server for server in found}, held is not None)
@@ -338,7 +343,7 @@ def _staying(service: Service, live: LiveService, filed: tuple[Server, ...]) -> 
                     max_connections=found.max_connections,
                 )
             )
-    return tuple(sorted(servers))
+    return by_name(servers)
 
 
 def _serves(found: LiveServer) -> bool:

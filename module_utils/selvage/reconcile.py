@@ -106,6 +106,8 @@ class Reconciler:
         self._maintained: frozenset[str] = frozenset()
         # What the next pass looks at beside what changed; None means everything.
         self._unfinished: frozenset[str] | None = None
+        self._refused: frozenset[str] = frozenset()
+        self._standing: tuple[str, ...] = ()
         self.latest: dict[str, ServiceResult] = {}
 
     def run(
@@ -129,16 +131,16 @@ class Reconciler:
             maintained = frozenset(override.server for override in found)
             # Names get addresses, and overrides begin and end, without a change in the registry.
             whole = whole or self._unresolved or maintained != self._maintained
+            whole = whole or self._unfinished is None
             changed = self._read(content, whole=whole)
             self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
-            names = None if whole or self._unfinished is None else self._unfinished | changed
-            self._unfinished = None
+            unfinished, self._unfinished = self._unfinished or frozenset(), None
             one = Pass(
                 self._settings,
                 {name: known.reading for name, known in self._known.items()},
                 self._node(memory, maintained, released),
                 self._state,
-                names=names,
+                names=None if whole else (unfinished | changed) - self._refused,
                 dry_run=dry_run,
             )
             try:
@@ -148,9 +150,12 @@ class Reconciler:
                     problems += self._remember()
         self._maintained = maintained
         self.latest |= {service.name: service for service in result.services}
-        result = replace(result, problems=result.problems + problems)
-        if not result.problems:
-            self._unfinished = one.unfinished
+        self._unfinished = one.unfinished
+        if whole:
+            self._refused, self._standing = frozenset(one.refusals), one.standing
+        else:
+            problems = (*self._standing, *problems)
+        result = replace(result, problems=(*result.problems, *problems))
         looks_s = [max(0.0, override.until - time.time()) for override in found]
         looks_s += [result.look_s] if result.look_s is not None else []
         looks_s += [_LOOK_UP_S] if self._unresolved else []

@@ -8,7 +8,7 @@ from dataclasses import replace
 from . import weights
 from .catalogue import Service
 from .grammar import printable
-from .model import Refusal, Registration, Server
+from .model import Refusal, Registration, Server, by_name
 from .registration import Reading
 
 
@@ -38,18 +38,16 @@ def wanted_servers(
             for registration, away in zip(registrations, far, strict=True)
         ]
     )
-    return tuple(
-        sorted(
-            Server(
-                name=server_name(service.name, registration.address, registration.port),
-                address=registration.address,
-                port=registration.port,
-                weight=weight,
-                backup=registration.backup or (away and service.zone.others == "backup"),
-                max_connections=_smaller(service.max_connections, registration.max_connections),
-            )
-            for registration, weight, away in zip(registrations, shares, far, strict=True)
+    return by_name(
+        Server(
+            name=server_name(service.name, registration.address, registration.port),
+            address=registration.address,
+            port=registration.port,
+            weight=weight,
+            backup=registration.backup or (away and service.zone.others == "backup"),
+            max_connections=_smaller(service.max_connections, registration.max_connections),
         )
+        for registration, weight, away in zip(registrations, shares, far, strict=True)
     )
 
 

@@ -83,6 +83,8 @@ class Watcher:
         now = time.monotonic()
         self._due_at = now + settings.registry.connect_timeout_ms / 1000
         self._resync_at = now + self._resync_s()
+        # When the next pass looks at everything, and not only at what changed.
+        self._whole_at = now
         self._connect()
 
     def _connect(self) -> None:
@@ -166,11 +168,12 @@ class Watcher:
         systemd.notify("READY=1")
 
     def _pass(self) -> None:
-        whole = time.monotonic() >= self._resync_at
-        if whole:
-            self._resync_at = time.monotonic() + self._resync_s()
+        now = time.monotonic()
+        resync, whole = now >= self._resync_at, now >= self._whole_at
+        if resync:
+            self._resync_at = now + self._resync_s()
         try:
-            result = self._reconciler.run(lambda: self._read(verified=whole), whole=whole)
+            result = self._reconciler.run(lambda: self._read(verified=resync), whole=whole)
         except FAILURES as failure:
             self._after((str(failure),), None, None)
         else:
@@ -201,16 +204,20 @@ class Watcher:
         if self._problems and not problems:
             event(_logger, logging.INFO, "all is well again")
         self._problems = problems
-        self._failures = self._failures + 1 if problems else 0
         self._pauses = self._pauses + 1 if again_s is not None else 0
-        pauses_s = [self._resync_at - time.monotonic()]
-        if problems:
-            pauses_s = [min(_RETRY_S * 2 ** min(self._failures - 1, 16), _LONGEST_RETRY_S)]
+        now = time.monotonic()
+        if not problems:
+            self._failures, self._whole_at = 0, self._resync_at
+        elif self._whole_at <= now or not self._failures:
+            self._failures += 1
+            retry_s = min(_RETRY_S * 2 ** min(self._failures - 1, 16), _LONGEST_RETRY_S)
+            self._whole_at = now + retry_s
+        pauses_s = [self._whole_at - now]
         if look_s is not None:
             pauses_s.append(look_s)
         if again_s is not None:
             pauses_s.append(min(again_s * 2 ** min(self._pauses - 1, 16), _LONGEST_PAUSE_S))
-        self._due_at = time.monotonic() + min(pauses_s)
+        self._due_at = now + min(pauses_s)
 
     def _resync_s(self) -> float:
         return self._settings.resync_interval_ms / 1000

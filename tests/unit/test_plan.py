@@ -11,6 +11,7 @@ from selvage.model import LiveService, Refusal, Registration, Server
 from selvage.plan import (
     AddServer,
     Admit,
+    Disable,
     Drain,
     Remove,
     Replace,
@@ -526,3 +527,168 @@ def test_an_empty_or_unreadable_registry_never_takes_the_last_server(world):
                 if not (one.draining or one.maintenance)
             }
         assert not before & set(service.removed)
+
+
+# Guards, health and operators
+
+
+def guarded(**guards):
+    return replace(INVENTORY, guards=Guards(**guards))
+
+
+@pytest.mark.parametrize(
+    ("guards", "registered", "reason"),
+    [
+        ({"min_servers": 2}, [1], "only 1 would be left, and guards.min_servers is 2"),
+        ({"min_servers": 2}, [1, 2], None),
+        ({"min_servers": 9}, [1, 2, 3, 4], None),  # it never had as many, and loses none
+        (
+            {"max_loss": 50},
+            [1],
+            "2 of 3 would be lost within 60 s, and guards.max_loss is 50 %",
+        ),
+        ({"max_loss": 67}, [1], None),
+        ({"max_loss": 33}, [1, 2], "1 of 3 would be lost within 60 s, and guards.max_loss is 33 %"),
+        ({"max_loss": 34}, [1, 2], None),
+        ({"max_loss": 1}, [4, 5, 6], None),  # replaced, not lost
+        ({"allow_empty": True, "min_servers": 3, "max_loss": 1}, [], None),
+        ({"min_servers": 3, "max_loss": 1}, [], EMPTY),
+    ],
+)
+def test_guards_hold_losses(guards, registered, reason):
+    service = guarded(**guards)
+    plan = plan_one(reading(*registered), up(A, B, C), (A, B, C), service)
+    assert plan.services[0].held == reason
+    gone = {step.name for step in steps(plan) if isinstance(step, Remove)}
+    lost = {s.name for s in (A, B, C)} - {server(n).name for n in registered}
+    assert gone == (set() if reason else lost)
+
+
+def test_what_joins_a_held_service_is_let_in():
+    plan = plan_one(reading(1, 4), up(A, B, C), (A, B, C), guarded(min_servers=3))
+    assert plan.services[0].held is not None
+    assert steps(plan) == [AddServer(server(4))]
+    assert plan.services[0].wanted == (A, B, C, server(4))
+
+
+def test_losses_of_earlier_passes_count():
+    def held(**node):
+        (service,) = plan_world(
+            [guarded(max_loss=50)],
+            {"inventory": reading(1)},
+            {"inventory": live_service(INVENTORY, *up(A, B))},
+            render([INVENTORY], {"inventory": [A, B]}),
+            **node,
+        ).services
+        return service.held is not None
+
+    assert not held()
+    assert held(peaks={"inventory": 3})
+    assert not held(peaks={"inventory": 3}, released={"inventory"})
+
+
+def test_an_operator_may_release_what_is_held():
+    plan = plan_world(
+        [INVENTORY],
+        {"inventory": reading()},
+        {"inventory": live_service(INVENTORY, *up(A))},
+        render([INVENTORY], {"inventory": [A]}),
+        released={"inventory"},
+    )
+    assert steps(plan) == [Drain(A.name), Remove(A.name, 30_000)]
+    assert plan.services[0].held is None
+
+
+def replaced(old, probed):
+    """A service of `old` servers, in whose place C registered."""
+    return plan_world(
+        [INVENTORY],
+        {"inventory": reading(3)},
+        {"inventory": live_service(INVENTORY, *old)},
+        render([INVENTORY], {"inventory": [A, B]}),
+        probed=probed,
+    )
+
+
+@pytest.mark.parametrize("probed", [{}, {C.name: False}])
+def test_a_fleet_stays_until_one_of_the_next_is_known_to_be_healthy(probed):
+    plan = replaced(up(A, B), probed)
+    (service,) = plan.services
+    assert service.waiting
+    assert service.held == "nothing of what would be left has passed its check yet"
+    assert steps(plan) == [AddServer(C)]
+    assert service.wanted == (A, B, C)
+
+
+def test_it_goes_once_one_is():
+    plan = replaced(up(A, B), {C.name: True})
+    assert not plan.services[0].waiting
+    assert steps(plan)[:3] == [AddServer(C), Drain(A.name), Drain(B.name)]
+    plan = replaced(up(A, B, C), {})
+    assert not plan.services[0].waiting
+    assert steps(plan)[:2] == [Drain(A.name), Drain(B.name)]
+
+
+def test_who_is_down_may_always_go():
+    plan = replaced(up(A, B, up=False), {})
+    assert plan.services[0].held is None
+    assert Remove(A.name, 30_000) in steps(plan)
+
+
+def test_a_server_that_an_operator_took_out_stays_in_maintenance():
+    def planned(live, filed):
+        return plan_world(
+            [INVENTORY],
+            {"inventory": reading(1, 2)},
+            {"inventory": live_service(INVENTORY, *live)},
+            render([INVENTORY], {"inventory": filed}),
+            maintained={B.name},
+        )
+
+    out = replace(B, disabled=True)
+    plan = planned(up(A, B), (A, B))
+    assert steps(plan) == [Disable(B.name)]
+    assert plan.services[0].wanted == (A, out)
+    assert steps(planned((*up(A), *up(B, maintenance=True)), (A, out))) == []
+    assert steps(planned(up(A), (A,))) == [AddServer(out)]
+    back = plan_one(reading(1, 2), (*up(A), *up(B, maintenance=True)), (A, out))
+    assert steps(back) == [Admit(B)]
+    assert back.services[0].drift == ()
+
+
+@pytest.mark.parametrize(
+    ("live", "drift"),
+    [
+        (up(A), "{b} was removed"),
+        ((*up(A), *up(B, maintenance=True)), "{b} was put into maintenance"),
+        ((*up(A), *up(B, draining=True)), "{b} was drained"),
+        ((*up(A), *up(B, checked=False)), "{b} was left without its check"),
+        ((*up(A), *up(B, weight=7)), "{b} was given the weight 7"),
+        ((*up(A), *up(B, max_connections=7)), "{b} was given the limit 7"),
+        ((*up(A), *up(B, port=81)), "{b} was changed to 10.0.0.2:81"),
+        (up(A, B, C), "{c} was added"),
+    ],
+)
+def test_what_someone_else_changed_is_told_and_repaired(live, drift):
+    plan = plan_one(reading(1, 2), live)
+    assert plan.services[0].drift == (drift.format(b=B.name, c=C.name),)
+    assert steps(plan)
+
+
+@pytest.mark.parametrize(
+    ("live", "filed"),
+    [(up(A), (A,)), (up(A, B, C), (A, B, C)), ((*up(A), *up(C, draining=True)), (A,))],
+)
+def test_what_the_registry_changed_is_no_drift(live, filed):
+    assert plan_one(reading(1, 2), live, filed).services[0].drift == ()
+
+
+def test_what_is_being_probed_is_no_drift():
+    plan = plan_world(
+        [INVENTORY],
+        {"inventory": reading(1, 2)},
+        {"inventory": live_service(INVENTORY, *up(A))},
+        render([INVENTORY], {"inventory": [A, B]}),
+        joining={B.name},
+    )
+    assert plan.services[0].drift == ()
