@@ -82,6 +82,11 @@ def admit(service: str, server: str, *, healthy: bool) -> str:
     return f"enable server {target}; set server {target} health {health}; enable health {target}"
 
 
+def demote(service: str, server: str) -> str:
+    """The command that takes a server's traffic until HAProxy's own checks find it healthy."""
+    return f"set server {_target(service, server)} health down"
+
+
 def disable(service: str, server: str) -> str:
     """The command that puts a server into maintenance."""
     return f"set server {_target(service, server)} state maint"

@@ -49,6 +49,8 @@ _SESSIONS_S: Final = 0.5
 _EMPTY_S: Final = 0.05
 _PROBING_S: Final = 0.02
 _CHECKS_S: Final = 1.0
+# How many servers are probed while HAProxy reloads: more would hold up a first reconciliation.
+_FRESH_AT_MOST: Final = 256
 # How long a pass waits for its probes. Most instances answer within a few milliseconds.
 _PATIENCE_S: Final = 0.05
 
@@ -290,6 +292,7 @@ class Pass:
         self._commands.append("reload")
         if self._dry_run:
             return self._persist(first), replace(plan, services=())
+        fresh = self._probe_fresh(plan)
         self._state.memory.reloaded_at = now()
         try:
             self._master.reload(self._runtime)
@@ -299,8 +302,31 @@ class Pass:
         self._count(f'reloads_total{{result="{"done" if self._reloaded else "refused"}"}}')
         after = self._persist(first)
         self._filed = self._state.filed
+        self._demote(fresh)
         self._live = self._runtime.services()
         return after, self._plan()
+
+    def _probe_fresh(self, plan: Plan) -> list[tuple[str, str, Probe]]:
+        """Begin to probe what HAProxy is about to start UP: service, server, probe."""
+        live = self._live or {}
+        up = {server.name for found in live.values() for server in found.servers if server.up}
+        fresh = [
+            (service.name, server)
+            for service in plan.services
+            for server in service.wanted
+            if service.reload is not None and server.name not in up and not server.disabled
+        ]
+        return [
+            (name, server.name, self._state.prober.start(self._services[name], server))
+            for name, server in fresh[:_FRESH_AT_MOST]
+        ]
+
+    def _demote(self, fresh: Sequence[tuple[str, str, Probe]]) -> None:
+        """Take the traffic of what was started UP and does not pass its check."""
+        for service, server, probe in fresh:
+            if self._reloaded and probe.healthy is False:
+                self._execute("demote", haproxy_runtime.demote(service, server))
+            self._state.prober.forget(server)
 
     # What runs
 

@@ -113,6 +113,20 @@ def test_a_dead_instance_joins_down_and_hinders_nobody(fabric):
     wait_for(lambda: fabric.answers(port) == {"one", "sick", "new"})
 
 
+def test_a_dead_instance_of_a_new_service_gets_no_traffic(fabric):
+    """HAProxy starts the servers in its file UP, and would find out with its first check."""
+    port = fabric.service(check={"interval": "1m"})
+    one, dead = fabric.instance("one"), fabric.instance("dead")
+    dead.healthy = False
+    fabric.register(one.child)
+    fabric.register(dead.child)
+    result = fabric.reconcile()
+    assert result.reloaded
+    states = fabric.haproxy.servers("inventory")
+    assert [states[i.server("inventory")]["srv_op_state"] for i in (one, dead)] == ["2", "0"]
+    assert fabric.answers(port) == {"one"}
+
+
 def test_an_unreachable_registry_changes_nothing(fabric):
     port = fabric.service()
     fabric.register(fabric.instance("one").child)
