@@ -36,7 +36,7 @@ def read(document: Document) -> Instance:
     payload = document.get("payload")
     metadata = payload.get("metadata") if isinstance(payload, dict) else None
     return Instance(
-        Endpoint(grammar.host("address", document["address"]), _port(document)),
+        Endpoint(*grammar.host("address", document["address"]), _port(document)),
         labels=grammar.fitting_labels(metadata),
         registered=grammar.integer(
             "registrationTimeUTC", document.get("registrationTimeUTC", 0), 0, _LATEST_MS

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from selvage.grammar import parse_address, printable
 from selvage.model import Refusal, Registration
 from selvage.registration import Reading, Rules, read
-from strategies import anything, encoded, hostile_text, nerve_documents, znodes
+from soundness import assert_sound
+from strategies import (
+    ADDRESSES,
+    anything,
+    encoded,
+    hostile_text,
+    nerve_documents,
+    valid_znodes,
+    znodes,
+)
 
 NERVE = {"host": "10.0.0.1", "port": 3000}
 BARE = Rules(instance_port=80, endpoint=None)
@@ -424,38 +433,32 @@ def test_reading_does_not_depend_on_the_order(children, random):
 # Anything
 
 
-def assert_sound(result):
-    if isinstance(result, Refusal):
-        assert result.child.isascii()
-        assert len(result.child) <= 120
-        assert result.reason.isascii()
-        assert result.reason.isprintable()
-        assert 0 < len(result.reason) < 400
-        return
-    assert parse_address(result.address) == result.address
-    assert type(result.port) is int
-    assert 1 <= result.port <= 65_535
-    assert result.weight is None or 0 <= result.weight <= 1_000_000
-    assert result.max_connections is None or 1 <= result.max_connections <= 1_000_000
-    assert type(result.backup) is bool
-    for text in (result.child, *result.labels, *result.labels.values()):
-        assert text.isascii()
-        assert not set(text) & set(" \t\r\n;\"'\\#$%")
+@given(znodes, st.none() | st.just(80), st.none() | st.just("http"))
+def test_any_znode_has_an_answer(znode, instance_port, endpoint):
+    children = dict([znode])
+    assert_sound(read(children, Rules(instance_port, endpoint), ADDRESSES), children, ADDRESSES)
 
 
-@given(znodes, st.none() | st.just(80))
-def test_anything_is_a_sound_registration_or_a_refusal(znode, instance_port):
-    assert_sound(parse(*znode, instance_port))
+@given(st.dictionaries(znodes.map(lambda z: z[0]), znodes.map(lambda z: z[1]), max_size=5))
+def test_any_service_has_an_answer(children):
+    assert_sound(read(children, BARE, ADDRESSES), children, ADDRESSES)
 
 
 @given(st.text(st.characters(codec=None)), st.binary())
-def test_any_bytes(child, data):
-    assert_sound(parse(child, data, 80))
+def test_any_bytes_have_an_answer(child, data):
+    assert_sound(read({child: data}, BARE), {child: data}, {})
 
 
 @given(anything)
-def test_any_json(document):
-    assert_sound(parse("a", json.dumps(document).encode(), 80))
+def test_any_json_has_an_answer(document):
+    children = {"a": json.dumps(document).encode()}
+    assert_sound(read(children, BARE), children, {})
+
+
+@given(valid_znodes)
+def test_valid_znodes_are_not_refused(znode):
+    for refusal in read(dict([znode]), BARE, ADDRESSES).refusals:
+        assert refusal.reason == "the name unknown.example.org cannot be resolved"
 
 
 @given(nerve_documents)
