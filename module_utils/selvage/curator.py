@@ -29,7 +29,7 @@ def read(document: Document) -> Instance:
         if document.get(field) is not None:
             grammar.word(field, document[field])
     kind = document.get("serviceType")
-    if not (kind is None or isinstance(kind, str)) or kind not in _TYPES:
+    if not isinstance(kind, str | None) or kind not in _TYPES:
         raise Refused(f"serviceType: is none of Curator's, got {grammar.shown(kind)}")
     if not isinstance(document.get("uriSpec"), dict | None):
         raise Refused(f"uriSpec: expected a mapping, got {grammar.shown(document['uriSpec'])}")

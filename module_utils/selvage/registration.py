@@ -53,7 +53,7 @@ def hosts(children: Mapping[str, bytes]) -> frozenset[str]:
     """The names whose addresses `read` will ask for, in lower case."""
     found: set[str] = set()
     for child, data in children.items():
-        if not (data or child.startswith("base64_")) or (data and not _MAY_NAME.search(data)):
+        if not (child.startswith("base64_") or _MAY_NAME.search(data)):
             continue
         try:
             instance = parse(child, data)

@@ -217,6 +217,17 @@ def test_of_more_names_than_it_keeps_those_not_asked_for_are_forgotten(zone, mon
     assert resolver.known == {"app1": "10.0.0.1", "app3": "10.0.0.3"}
 
 
+def test_what_is_not_asked_for_is_forgotten(zone):
+    resolver = zone.resolver(app9="10.0.0.9")
+    resolver.addresses(["app1"])
+    zone.now = 3_599.0
+    resolver.addresses(["app2"])
+    assert resolver.known.keys() == {"app1", "app2", "app9"}
+    zone.now = 3_600.0
+    resolver.addresses(["app2"])
+    assert resolver.known.keys() == {"app2"}
+
+
 def test_a_flood_of_names_takes_no_address_away(zone, monkeypatch):
     monkeypatch.setattr(names, "MAX_NAMES", 2)
     resolver = zone.resolver()
