@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from selvage.catalogue import Service, parse_services
-from selvage.grammar import parse_address
+from selvage.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
 from selvage.haproxy_config import fingerprint, parse_servers, render
 from selvage.model import LiveServer, LiveService, Registration, Server
 from selvage.plan import Node, edited, make_plan
@@ -112,7 +112,7 @@ registrations = st.builds(
     child=words,
     address=addresses,
     port=ports,
-    weight=st.none() | st.integers(0, 256),
+    weight=st.none() | st.integers(0, MAX_WEIGHT) | st.floats(MIN_WEIGHT, MAX_WEIGHT),
     backup=st.booleans(),
     max_connections=st.none() | st.integers(1, 1_000_000),
     labels=st.dictionaries(words, words, max_size=3),
@@ -122,10 +122,71 @@ nerve_documents = st.fixed_dictionaries(
     {"host": addresses, "port": ports},
     optional={
         "name": words,
-        "weight": st.integers(0, 256),
+        "weight": st.integers(0, MAX_WEIGHT),
         "labels": st.dictionaries(words, words, max_size=3),
         "haproxy_server_options": st.sampled_from(["backup", "maxconn 7", "backup maxconn 7", ""]),
     },
+)
+
+
+# The names that the tests' resolver knows, and one that it does not.
+ADDRESSES = {"app1": "10.0.0.1", "db-2.example.org": "10.0.0.2", "2.example.org": "2001:db8::2"}
+hosts = addresses | st.sampled_from([*ADDRESSES, "unknown.example.org"])
+texts = words | st.text(max_size=9)
+metadata = st.dictionaries(texts, texts | st.integers(), max_size=3)
+
+curator_documents = st.fixed_dictionaries(
+    {"address": hosts, "port": ports},
+    optional={
+        "name": words,
+        "id": words,
+        "sslPort": st.none() | ports,
+        "payload": st.none()
+        | texts
+        | st.integers()
+        | st.builds(
+            lambda values, status: {"@class": "Z", "metadata": values | status},
+            metadata,
+            optional(instance_status=st.sampled_from(["UP", "", "OUT_OF_SERVICE", "DOWN"])),
+        ),
+        "registrationTimeUTC": st.integers(0, 2**41),
+        "serviceType": st.sampled_from(["DYNAMIC", "STATIC", "PERMANENT", "DYNAMIC_SEQUENTIAL"]),
+        "uriSpec": st.none() | st.just({"parts": [{"value": "scheme", "variable": True}]}),
+        "enabled": st.booleans(),
+    },
+)
+
+endpoints = st.fixed_dictionaries(
+    {"host": hosts, "port": ports}, optional={"inet": st.just("10.0.0.3")}
+)
+member_documents = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(["ALIVE", "ALIVE", "ALIVE", "DEAD", "STARTING", "WARNING"]),
+        "serviceEndpoint": endpoints,
+        "additionalEndpoints": st.dictionaries(
+            st.sampled_from(["http", "admin"]), endpoints, max_size=2
+        ),
+    },
+    optional={"shard": st.none() | st.integers(0, 3), "member_id": ports, "metadata": metadata},
+)
+selectors = st.one_of(
+    st.integers(0, 3).map(lambda shard: f"shard={shard}"),
+    st.integers(0, 3).map(lambda number: f"member=member_{number:010}"),
+    st.tuples(hosts, ports).map(lambda endpoint: f"inet={bare(*endpoint)}"),
+)
+vector_documents = st.builds(
+    lambda weights: {"vector": [{"select": selector, **rest} for selector, rest in weights]},
+    st.lists(
+        st.tuples(
+            selectors,
+            optional(
+                weight=st.integers(0, MAX_WEIGHT) | st.floats(0, MAX_WEIGHT),
+                priority=st.integers(0, 9),
+            ),
+        ),
+        max_size=3,
+        unique_by=lambda weight: weight[0].lower(),
+    ),
 )
 
 
@@ -140,11 +201,16 @@ def bare(address, port):
     return f"{host}:{port}"
 
 
+members = st.integers(0, 3).map(lambda number: f"member_{number:010}")
+vectors = st.integers(0, 3).map(lambda number: f"vector_{number:010}")
 valid_znodes = st.one_of(
     st.builds(bare, addresses, ports).map(lambda child: (child, b"")),
     addresses.map(lambda address: (address, b"")),
     st.tuples(words, nerve_documents.map(lambda d: json.dumps(d).encode())),
     nerve_documents.map(lambda d: (encoded(d), b"")),
+    st.tuples(words, curator_documents.map(lambda d: json.dumps(d).encode())),
+    st.tuples(members, member_documents.map(lambda d: json.dumps(d).encode())),
+    st.tuples(vectors, vector_documents.map(lambda d: json.dumps(d).encode())),
 )
 
 # Near misses: valid documents with one field of anything, and what injects directives elsewhere.
@@ -175,17 +241,32 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile_text, inner, max_size=3),
     max_leaves=6,
 )
-hostile_documents = st.builds(
-    lambda document, key, value: document | {key: value},
-    nerve_documents,
-    st.sampled_from(["host", "port", "name", "weight", "haproxy_server_options", "labels"])
-    | hostile_text,
-    anything,
-)
+
+
+@st.composite
+def hostile_documents(draw):
+    """A valid document of any format, one value in it replaced by anything, or one added."""
+    document = draw(
+        st.one_of(nerve_documents, curator_documents, member_documents, vector_documents)
+    )
+    target = document
+    while True:
+        inner = list(target.values() if isinstance(target, dict) else target)
+        inner = [value for value in inner if isinstance(value, dict | list) and value]
+        if not inner or draw(st.booleans()):
+            break
+        target = draw(st.sampled_from(inner))
+    if isinstance(target, dict):
+        target[draw(st.sampled_from(sorted(target)) | hostile_text)] = draw(anything)
+    else:
+        target[draw(st.integers(0, len(target) - 1))] = draw(anything)
+    return document
+
+
 znodes = st.one_of(
     valid_znodes,
-    st.tuples(words, hostile_documents.map(lambda d: json.dumps(d).encode())),
-    hostile_documents.map(lambda d: (encoded(d), b"")),
+    st.tuples(words | members | vectors, hostile_documents().map(lambda d: json.dumps(d).encode())),
+    hostile_documents().map(lambda d: (encoded(d), b"")),
     st.tuples(hostile_text, st.binary(max_size=40)),
     hostile_text.map(lambda child: (child, b"")),
 )
@@ -285,7 +366,7 @@ def worlds(draw):
         readings[service.name] = draw(
             st.sampled_from(
                 [
-                    read(found, Rules(service.instance_port, None)),
+                    read(found, Rules(service.instance_port, None), ADDRESSES),
                     Reading(failure="it could not be read"),
                 ]
             )

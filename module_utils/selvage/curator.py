@@ -29,14 +29,14 @@ def read(document: Document) -> Instance:
         if document.get(field) is not None:
             grammar.word(field, document[field])
     kind = document.get("serviceType")
-    if not (kind is None or isinstance(kind, str)) or kind not in _TYPES:
+    if not isinstance(kind, str | None) or kind not in _TYPES:
         raise Refused(f"serviceType: is none of Curator's, got {grammar.shown(kind)}")
     if not isinstance(document.get("uriSpec"), dict | None):
         raise Refused(f"uriSpec: expected a mapping, got {grammar.shown(document['uriSpec'])}")
     payload = document.get("payload")
     metadata = payload.get("metadata") if isinstance(payload, dict) else None
     return Instance(
-        Endpoint(grammar.host("address", document["address"]), _port(document)),
+        Endpoint(*grammar.host("address", document["address"]), _port(document)),
         labels=grammar.fitting_labels(metadata),
         registered=grammar.integer(
             "registrationTimeUTC", document.get("registrationTimeUTC", 0), 0, _LATEST_MS

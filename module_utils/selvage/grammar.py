@@ -13,6 +13,8 @@ from collections.abc import Set
 from typing import Any, Final
 
 MAX_LABELS: Final = 64
+# Weights are 0, or between these.
+MIN_WEIGHT: Final = 0.000_001
 MAX_WEIGHT: Final = 1_000_000
 _SHOWN: Final = 120
 
@@ -62,18 +64,19 @@ def parse_address(text: str) -> str:
     return str(address)
 
 
-def parse_host(text: str) -> str:
-    """An address as `parse_address` has it, or a DNS name in lower case; raises ValueError."""
-    if not is_name(text):
-        return parse_address(text)
+def parse_host(text: str) -> tuple[str, str | None]:
+    """A host in its canonical form, and its address unless it is a name; raises ValueError.
+
+    An address is as `parse_address` has it, a name in lower case. No text can be both.
+    """
+    if _COMMON.fullmatch(text) is not None:
+        return text, text
+    if ":" in text or _NUMBER.fullmatch(text.rpartition(".")[2]) is not None:
+        address = parse_address(text)
+        return address, address
     if _NAME.fullmatch(text) is None:
         raise ValueError("is neither an IP address nor a host name")
-    return text.lower()
-
-
-def is_name(host: str) -> bool:
-    """Whether a host is written as a name; no text can be both a name and an address."""
-    return ":" not in host and _NUMBER.fullmatch(host.rpartition(".")[2]) is None
+    return text.lower(), None
 
 
 def printable(text: str) -> str:
@@ -95,8 +98,8 @@ def only(document: Document, fields: Set[str], writer: str) -> None:
         raise Refused(f"{printable(other)}: is not a field that {writer} writes")
 
 
-def host(place: str, value: object) -> str:
-    """The field as an address or a name."""
+def host(place: str, value: object) -> tuple[str, str | None]:
+    """The field as `parse_host` has it."""
     if not isinstance(value, str):
         raise Refused(f"{place}: expected an IP address or a host name, got {shown(value)}")
     try:

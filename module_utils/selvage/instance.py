@@ -9,14 +9,14 @@ NOTHING: Final[Mapping[str, str]] = {}
 
 
 class Endpoint(NamedTuple):
-    """Where an instance listens: a canonical address or a name, and the address of the name.
+    """Where an instance listens. `address` is None where `host` is a name to be looked up.
 
     `port` is None where the service's own default holds.
     """
 
     host: str
+    address: str | None
     port: int | None
-    address: str | None = None
 
 
 class Instance(NamedTuple):

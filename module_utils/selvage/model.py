@@ -13,7 +13,8 @@ WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
 class Registration:
     """One valid instance, read from one znode. `address` is a canonical IP address.
 
-    `weight` is a share of its service's traffic, 0 to 1,000,000; None where none is registered.
+    `weight` is a share of its service's traffic, 0 or 0.000001 to 1,000,000; None where none is
+    registered.
     """
 
     child: str

@@ -20,7 +20,8 @@ from typing import Final
 from .grammar import parse_address
 
 AT_ONCE: Final = 32
-MAX_NAMES: Final = 32_768
+MAX_NAMES: Final = 16_384
+KEEP_S: Final = 3_600.0
 FRESH_S: Final = 60.0
 RETRY_S: Final = 5.0
 # How long a call waits: for names that it asks for first, and for others, whose last address
@@ -38,8 +39,8 @@ def look_up(name: str) -> list[str]:
 class Resolver:
     """Names → addresses, many at the same time, in threads that nobody waits for at the end.
 
-    `known` holds the addresses of an earlier run. Of more than `MAX_NAMES` names at once the
-    surplus is not looked up.
+    `known` holds the addresses of an earlier run. A name that was not asked for during `KEEP_S`
+    is forgotten, and of more than `MAX_NAMES` the surplus is not looked up.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Resolver:
         self._clock = clock
         self._changed = threading.Condition()
         # Those that were asked for last are at the end.
-        self._names = {name: _Name(name, _valid(text)) for name, text in known.items()}
+        self._names = {
+            name: _Name(name, _valid(text), wanted=clock()) for name, text in known.items()
+        }
         self._queue: deque[_Name] = deque()
         self._workers = 0
 
@@ -69,23 +72,33 @@ class Resolver:
         at the next call.
         """
         with self._changed:
-            names = self._take(hosts)
-            asked = self._ask(names)
+            now = self._clock()
+            names = self._take(hosts, now)
+            asked = self._ask(names, now)
             limit = WAIT_S if any(name.tries == 1 for name in asked) else WAIT_AGAIN_S
-            self._changed.wait_for(lambda: not any(name.pending for name in asked), limit)
+
+            def answered() -> bool:
+                while asked and not asked[-1].pending:
+                    asked.pop()
+                return not asked
+
+            self._changed.wait_for(answered, limit)
             return _addresses(names)
 
-    def _take(self, hosts: Iterable[str]) -> list[_Name]:
+    def _take(self, hosts: Iterable[str], now: float) -> list[_Name]:
         known_first = sorted(set(hosts), key=lambda host: (host not in self._names, host))
-        taken = {host: self._names.pop(host, None) for host in known_first[:MAX_NAMES]}
-        while self._names and len(self._names) + len(taken) > MAX_NAMES:
-            del self._names[next(iter(self._names))]
-        names = {host: name or _Name(host) for host, name in taken.items()}
-        self._names.update(names)
-        return list(names.values())
+        names = [self._names.pop(host, _Name(host)) for host in known_first[:MAX_NAMES]]
+        for oldest in list(self._names.values()):
+            surplus = len(self._names) + len(names) > MAX_NAMES
+            if not surplus and oldest.wanted > now - KEEP_S:
+                break
+            del self._names[oldest.name]
+        for name in names:
+            name.wanted = now
+            self._names[name.name] = name
+        return names
 
-    def _ask(self, names: Iterable[_Name]) -> list[_Name]:
-        now = self._clock()
+    def _ask(self, names: Iterable[_Name], now: float) -> list[_Name]:
         asked = [name for name in names if not name.pending and name.due <= now]
         for name in asked:
             name.pending = True
@@ -120,6 +133,7 @@ class Resolver:
 class _Name:
     name: str
     address: str | None = None
+    wanted: float = 0.0
     due: float = float("-inf")
     tries: int = 0
     pending: bool = False

@@ -27,7 +27,7 @@ def read(document: Document) -> Instance:
             raise Refused("weight: differs from the weight in haproxy_server_options")
     host = grammar.host("host", document["host"])
     return Instance(
-        Endpoint(host, grammar.port("port", document.get("port"))),
+        Endpoint(*host, grammar.port("port", document.get("port"))),
         weight,
         "backup" in options,
         options.get("maxconn"),

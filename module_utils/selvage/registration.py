@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from . import serverset
-from .grammar import Refused, is_name, printable
+from .grammar import Refused, printable
 from .instance import NOTHING, Endpoint, Instance, Vector
 from .model import Refusal, Registration
 from .znode import parse
@@ -53,7 +53,7 @@ def hosts(children: Mapping[str, bytes]) -> frozenset[str]:
     """The names whose addresses `read` will ask for, in lower case."""
     found: set[str] = set()
     for child, data in children.items():
-        if not (data or child.startswith("base64_")) or (data and not _MAY_NAME.search(data)):
+        if not (child.startswith("base64_") or _MAY_NAME.search(data)):
             continue
         try:
             instance = parse(child, data)
@@ -62,9 +62,7 @@ def hosts(children: Mapping[str, bytes]) -> frozenset[str]:
         if isinstance(instance, Instance):
             more = instance.member.endpoints.values() if instance.member else ()
             found.update(
-                endpoint.host
-                for endpoint in (instance.endpoint, *more)
-                if endpoint.address is None and is_name(endpoint.host)
+                endpoint.host for endpoint in (instance.endpoint, *more) if endpoint.address is None
             )
     return frozenset(found)
 
@@ -86,20 +84,23 @@ def read(
     vectors = []
     found: dict[tuple[str, int], list[_Found]] = {}
     for child, data in children.items():
-        said = None
         try:
             said = parse(child, data)
-            if isinstance(said, Vector):
-                vectors.append((_sequence(child), child, said.weights))
-                continue
+        except Refused as refused:
+            refusals.append(Refusal(printable(child), str(refused)))
+            continue
+        if isinstance(said, Vector):
+            vectors.append((_sequence(child), child, said.weights))
+            continue
+        try:
             endpoint = _endpoint(said, rules.endpoint)
             place = _place(endpoint, rules.instance_port, addresses)
             found.setdefault(place, []).append(_Found(child, said, endpoint))
         except Refused as refused:
-            if isinstance(said, Instance) and said.out_of_service is not None:
-                resting.append(Refusal(printable(child), said.out_of_service))
-            else:
+            if said.out_of_service is None:
                 refusals.append(Refusal(printable(child), str(refused)))
+            else:
+                resting.append(Refusal(printable(child), said.out_of_service))
     weights: dict[str, float] = {}
     for *_, newer in sorted(vectors):
         weights.update(newer)
@@ -144,16 +145,13 @@ def _endpoint(instance: Instance, name: str | None) -> Endpoint:
 def _place(
     endpoint: Endpoint, instance_port: int | None, addresses: Mapping[str, str]
 ) -> tuple[str, int]:
-    host, port, address = endpoint
-    if is_name(host):
-        address = address or addresses.get(host)
-        if address is None:
-            raise Refused(f"the name {printable(host)} cannot be resolved")
-        host = address
-    port = port or instance_port
+    address = endpoint.address or addresses.get(endpoint.host)
+    if address is None:
+        raise Refused(f"the name {printable(endpoint.host)} cannot be resolved")
+    port = endpoint.port or instance_port
     if port is None:
         raise Refused("has no port, and the service has no instance_port")
-    return host, port
+    return address, port
 
 
 def _age(found: _Found) -> tuple[int, int, str]:

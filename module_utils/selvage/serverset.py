@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from . import grammar
-from .grammar import MAX_WEIGHT, Document, Refused
+from .grammar import MAX_WEIGHT, MIN_WEIGHT, Document, Refused
 from .instance import Endpoint, Instance, Member, Vector
 
 MAX_ENDPOINTS: Final = 64
@@ -23,7 +23,8 @@ _ENDPOINT_FIELDS: Final = frozenset({"host", "port", "inet", "inet6"})
 _DESCRIPTOR_FIELDS: Final = frozenset({"select", "weight", "priority"})
 _INT_MAX: Final = 2**31 - 1
 _SELECTOR: Final = re.compile(
-    r"(shard)=(0|[1-9][0-9]{0,9})|(member)=([A-Za-z0-9._-]{1,255})|(inet)=(.{1,253}):([0-9]{1,5})"
+    r"(shard=(?:0|[1-9][0-9]{0,9})|member=[A-Za-z0-9._-]{1,255})"
+    r"|inet=(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|([^:]{1,253})):([1-9][0-9]{0,4})"
 )
 
 
@@ -62,21 +63,15 @@ def read(document: Document) -> Instance:
 def _endpoint(place: str, value: object) -> Endpoint:
     if not isinstance(value, dict):
         raise Refused(f"{place}: expected a mapping, got {grammar.shown(value)}")
-    if not value.keys() <= _ENDPOINT_FIELDS:
-        grammar.only(value, _ENDPOINT_FIELDS, "a ServerSet")
-    addresses = [
-        grammar.host(f"{place}.{field}", value[field])
-        for field in ("inet", "inet6")
-        if value.get(field) is not None
-    ]
-    for address in addresses:
-        if grammar.is_name(address):
-            raise Refused(f"{place}: {address} stands where an IP address belongs")
-    return Endpoint(
-        grammar.host(f"{place}.host", value.get("host")),
-        grammar.port(f"{place}.port", value.get("port")),
-        addresses[0] if addresses else None,
-    )
+    grammar.only(value, _ENDPOINT_FIELDS, "a ServerSet")
+    host, address = grammar.host(f"{place}.host", value.get("host"))
+    for field in ("inet", "inet6"):
+        if value.get(field) is not None:
+            same, known = grammar.host(f"{place}.{field}", value[field])
+            if known is None:
+                raise Refused(f"{place}.{field}: expected an IP address, got {grammar.shown(same)}")
+            address = address or known
+    return Endpoint(host, address, grammar.port(f"{place}.port", value.get("port")))
 
 
 def read_vector(document: Document) -> Vector:
@@ -102,11 +97,16 @@ def read_vector(document: Document) -> Vector:
 def weight(
     child: str, endpoint: Endpoint, member: Member, weights: Mapping[str, float]
 ) -> float | None:
-    """The product of what selects the member, as Finagle has it; None where nothing does."""
+    """The product of what selects the member, as Finagle has it; None where nothing does.
+
+    What is too much or too little counts as the most or the least that a weight can be.
+    """
     inet = f"inet={endpoint.host}:{endpoint.port}"
     selectors = (f"member={child}", f"shard={member.shard}", inet)
     factors = [weights[selector] for selector in selectors if selector in weights]
-    return min(math.prod(factors), MAX_WEIGHT) if factors else None
+    if not factors or 0 in factors:
+        return 0.0 if factors else None
+    return min(max(math.prod(factors), MIN_WEIGHT), MAX_WEIGHT)
 
 
 def _selector(value: object) -> str:
@@ -116,12 +116,13 @@ def _selector(value: object) -> str:
             f"select: only shard=N, member=NAME and inet=HOST:PORT are understood,"
             f" got {grammar.shown(value)}"
         )
-    if match[5] is None:
-        return match[0]
+    if match[1] is not None:
+        return match[1]
     try:
-        return f"inet={grammar.parse_host(match[6].strip('[]'))}:{int(match[7])}"
+        host, _ = grammar.parse_host(match[2] or match[3])
     except ValueError as error:
-        raise Refused(f"select: {grammar.printable(match[6])} {error}") from None
+        raise Refused(f"select: {grammar.printable(match[0])}: {error}") from None
+    return f"inet={host}:{grammar.port('select', int(match[4]))}"
 
 
 def _weight(value: object) -> float:

@@ -52,11 +52,11 @@ def _bare(child: str) -> Endpoint:
     match = _ENDPOINT.fullmatch(child)
     try:
         if match is None:
-            return Endpoint(grammar.parse_address(child), None)
+            return Endpoint(child, grammar.parse_address(child), None)
         address = grammar.parse_address(match[1] or match[2])
     except ValueError as error:
         raise Refused(f"{grammar.printable(child)}: {error}") from None
-    return Endpoint(address, grammar.port("port", int(match[3])))
+    return Endpoint(child, address, grammar.port("port", int(match[3])))
 
 
 def _encoded_document(child: str) -> bytes:

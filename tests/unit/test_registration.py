@@ -7,8 +7,17 @@ from hypothesis import strategies as st
 
 from selvage.grammar import parse_address, printable
 from selvage.model import Refusal, Registration
-from selvage.registration import Reading, Rules, read
-from strategies import anything, encoded, hostile_text, nerve_documents, znodes
+from selvage.registration import Reading, Rules, hosts, read
+from soundness import assert_sound
+from strategies import (
+    ADDRESSES,
+    anything,
+    encoded,
+    hostile_text,
+    nerve_documents,
+    valid_znodes,
+    znodes,
+)
 
 NERVE = {"host": "10.0.0.1", "port": 3000}
 BARE = Rules(instance_port=80, endpoint=None)
@@ -218,17 +227,80 @@ def test_the_port_is_required():
 @pytest.mark.parametrize(
     "host",
     [
-        None, "", "localhost", "db1.example.org", "10.0.0.1 ", "\n10.0.0.1", "10.0.0.1\n",
+        None, "", "10.0.0.1 ", "\n10.0.0.1", "10.0.0.1\n",
         "10.0.0.1;", "[2001:db8::1]", "10.0.0.1:80", 167772161, True, ["10.0.0.1"],
         "10.0.0.1\nserver evil", "\ud800",
     ],
 )  # fmt: skip
-def test_hosts_are_addresses(host):
-    reason(nerve(host=host))
+def test_hosts_are_addresses_or_names(host):
+    assert reason(nerve(host=host)).startswith("host: ")
 
 
-def test_a_hostname_says_what_to_do():
-    assert reason(nerve(host="db1")) == "the name db1 cannot be resolved"
+# Host names
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "db1", "db1.example.org", "a", "7f3a9c2b1d4e", "1e5", "my_app_1", "_a._b", "xn--a.ch",
+        "10.0.0.1.example.org", "a" * 63, ".".join(["a" * 63] * 3 + ["b" * 61]),
+    ],
+)  # fmt: skip
+def test_host_names(name):
+    children = {"i": json.dumps(NERVE | {"host": name.upper()}).encode()}
+    assert hosts(children) == {name}
+    (found,) = read(children, BARE, {name: "10.0.0.9"}).registrations
+    assert found.address == "10.0.0.9"
+    shown = name if len(name) <= 120 else f"{name[:117]}..."
+    (refused,) = read(children, BARE).refusals
+    assert refused.reason == f"the name {shown} cannot be resolved"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a b", "a\n", "a;b", "a/b", "a%b", "é.org",
+        "a" * 64, ".".join(["a" * 63] * 4), "127.1", "0177.0.0.1", "0x7f000001", "2130706433",
+        "a.1", "a.0x7f", "256.0.0.1", "a:80", "[::1]", "*.org", "$HOME", "\u0661.org",
+    ],
+)  # fmt: skip
+def test_other_host_names_are_refused(name):
+    children = {"i": json.dumps(NERVE | {"host": name}).encode()}
+    assert hosts(children) == set()
+    (refused,) = read(children, BARE, {name: "10.0.0.9"}).refusals
+    assert refused.reason.startswith("host: ")
+
+
+def test_bare_names_are_never_resolved():
+    children = {"db1": b"", "db1.example.org:80": b"", "localhost": b""}
+    assert hosts(children) == set()
+    addresses = dict.fromkeys(["db1", "db1.example.org", "localhost"], "10.0.0.1")
+    reading = read(children, BARE, addresses)
+    assert reading.registrations == ()
+    assert {refused.reason for refused in reading.refusals} == {
+        f"{child}: is not an IP address, and names are not resolved" for child in children
+    }
+
+
+def test_names_are_found_however_they_are_written():
+    children = {
+        "a": b'{"host" : "db1","port":80}',
+        "b": b'{"host":"db\\u0032","port":80}',
+        "c": b'{"\\u0068ost":"db3","port":80}',
+        encoded(NERVE | {"host": "db4"}): b"",
+        "e": b'{"host":"10.0.0.5","port":80}',
+        "f": b'{"host":"2001:db8::1","port":80}',
+        "g": b'{"host":"db7","port":0}',
+        "h": b'{"host":"db8","port":80}'.ljust(65_537),
+        "i": b'{"vector":[{"select":"inet=db9:80"}]}',
+    }
+    assert hosts(children) == {"db1", "db2", "db3", "db4"}
+    names = {f"db{number}": f"10.0.0.{number}" for number in range(1, 5)}
+    assert len(read(children, BARE, names).registrations) == 6
+
+
+def test_a_znode_that_is_refused_has_no_host():
+    assert hosts({"a\nb": b'{"host":"db1","port":80}', "base64_x": b"", "c": b"\\"}) == set()
 
 
 INJECTIONS = [
@@ -424,38 +496,32 @@ def test_reading_does_not_depend_on_the_order(children, random):
 # Anything
 
 
-def assert_sound(result):
-    if isinstance(result, Refusal):
-        assert result.child.isascii()
-        assert len(result.child) <= 120
-        assert result.reason.isascii()
-        assert result.reason.isprintable()
-        assert 0 < len(result.reason) < 400
-        return
-    assert parse_address(result.address) == result.address
-    assert type(result.port) is int
-    assert 1 <= result.port <= 65_535
-    assert result.weight is None or 0 <= result.weight <= 1_000_000
-    assert result.max_connections is None or 1 <= result.max_connections <= 1_000_000
-    assert type(result.backup) is bool
-    for text in (result.child, *result.labels, *result.labels.values()):
-        assert text.isascii()
-        assert not set(text) & set(" \t\r\n;\"'\\#$%")
+@given(znodes, st.none() | st.just(80), st.none() | st.just("http"))
+def test_any_znode_has_an_answer(znode, instance_port, endpoint):
+    children = dict([znode])
+    assert_sound(read(children, Rules(instance_port, endpoint), ADDRESSES), children, ADDRESSES)
 
 
-@given(znodes, st.none() | st.just(80))
-def test_anything_is_a_sound_registration_or_a_refusal(znode, instance_port):
-    assert_sound(parse(*znode, instance_port))
+@given(st.dictionaries(znodes.map(lambda z: z[0]), znodes.map(lambda z: z[1]), max_size=5))
+def test_any_service_has_an_answer(children):
+    assert_sound(read(children, BARE, ADDRESSES), children, ADDRESSES)
 
 
 @given(st.text(st.characters(codec=None)), st.binary())
-def test_any_bytes(child, data):
-    assert_sound(parse(child, data, 80))
+def test_any_bytes_have_an_answer(child, data):
+    assert_sound(read({child: data}, BARE), {child: data}, {})
 
 
 @given(anything)
-def test_any_json(document):
-    assert_sound(parse("a", json.dumps(document).encode(), 80))
+def test_any_json_has_an_answer(document):
+    children = {"a": json.dumps(document).encode()}
+    assert_sound(read(children, BARE), children, {})
+
+
+@given(valid_znodes)
+def test_valid_znodes_are_not_refused(znode):
+    for refusal in read(dict([znode]), BARE, ADDRESSES).refusals:
+        assert refusal.reason == "the name unknown.example.org cannot be resolved"
 
 
 @given(nerve_documents)
