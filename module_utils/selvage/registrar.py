@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
 from kazoo.handlers.threading import KazooTimeoutError
 
-from . import registry, systemd
+from . import systemd
 from .announcement import Announcement
 from .announcer import UNREACHABLE, Announcer, Change
 from .checker import Checker
@@ -33,6 +34,7 @@ from .fields import Invalid
 from .health import Wish, wish
 from .log import event, setup
 from .registrar_settings import DEFAULT_PATH, RegistrarSettings, load
+from .session import Session
 
 TURN_S: Final = 1.0  # how late an operator's drain may be noticed
 VERIFY_S: Final = 30.0
@@ -80,9 +82,10 @@ class Registrar:
         self._settled = False
         self._failures = 0
         self._passed_at = self._due_at = 0.0
-        self._connected = False
         self._status = ""
-        self._connect()
+        self._session = Session(
+            settings.registry, lambda _: self._events.put(Event.CHANGED), self._take_client
+        )
 
     def run(self) -> None:
         """Keep the registry as the checks and the operator say, until SIGTERM."""
@@ -114,7 +117,7 @@ class Registrar:
         wait_s = max(0.0, max(gone_at, default=0.0) - time.monotonic())
         event(_logger, logging.INFO, "waiting for the clients to leave", seconds=f"{wait_s:.1f}")
         self._until(lambda: self._stops > 1, wait_s)
-        registry.close(self._client)
+        self._session.close()
 
     def _reload(self) -> None:
         """Make way for a new image, unless the file is refused."""
@@ -156,14 +159,14 @@ class Registrar:
             self._heed(self._events.get(timeout=wait_s))
             while True:
                 self._heed(self._events.get_nowait())
-        self._follow_connection()
+        self._session.follow()
         self._follow_drain()
         wishes = {checker.instance.announcement: self._wish(checker) for checker in self._checkers}
         if wishes != self._wishes:
             self._wishes = wishes
             self._settled = False
             self._due_at = 0.0
-        if self._client.connected and self._due_at <= time.monotonic():
+        if self._session.connected and self._due_at <= time.monotonic():
             self._pass()
         self._report()
 
@@ -216,29 +219,10 @@ class Registrar:
         if wanted is not Wish.ABSENT and change is not None:
             self._registered.add(announcement)
 
-    def _connect(self) -> None:
-        self._client_since = time.monotonic()
-        self._client = registry.connect(
-            self._settings.registry, lambda _: self._events.put(Event.CHANGED)
-        )
+    def _take_client(self, client: KazooClient) -> None:
         self._announcer = Announcer(
-            self._client, self._settings.registry, lambda: self._events.put(Event.TOUCHED)
+            client, self._settings.registry, lambda: self._events.put(Event.TOUCHED)
         )
-
-    def _follow_connection(self) -> None:
-        # A client that has only just been made has not yet begun to connect.
-        if registry.ended(self._client) and time.monotonic() - self._client_since > GIVE_UP_S:
-            event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
-            registry.close(self._client)
-            self._connect()
-        if self._client.connected != self._connected:
-            self._connected = self._client.connected
-            event(
-                _logger,
-                logging.INFO if self._connected else logging.WARNING,
-                "the registry is there" if self._connected else "the registry is away",
-                hosts=self._settings.registry.place,
-            )
 
     def _follow_drain(self) -> None:
         try:
@@ -266,7 +250,7 @@ class Registrar:
             systemd.notify("EXTEND_TIMEOUT_USEC=30000000")
         status = (
             f"{len(self._registered)} of {len(self._checkers)} instances registered;"
-            f" the registry is {'there' if self._connected else 'away'}"
+            f" the registry is {'there' if self._session.connected else 'away'}"
             + (f"; drained: {', '.join(self._drained)}" if self._drained else "")
         )
         if status != self._status:

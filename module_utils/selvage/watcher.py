@@ -19,14 +19,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kazoo.client import KazooClient
 from kazoo.protocol.states import KazooState
 
-from . import registry, systemd
+from . import systemd
 from .fields import Invalid
 from .log import event, setup
 from .reconcile import FAILURES, Reconciler
 from .registry import Content, RegistryUnavailable, RegistryView
 from .result import Result, ServiceResult
+from .session import Session
 from .settings import DEFAULT_PATH, Settings, load
 
 # After a lost connection the whole fabric reads everything anew: not all in the same moment.
@@ -37,7 +39,6 @@ _LONGEST_RETRY_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 1.0
 _TURN_S: Final = 1.0
 _LOCK_LIMIT_S: Final = 5.0
-_GIVE_UP_S: Final = 5.0
 
 _logger = logging.getLogger(__name__)
 
@@ -85,20 +86,18 @@ class Watcher:
         self._resync_at = now + self._resync_s()
         # When the next pass looks at everything, and not only at what changed.
         self._whole_at = now
-        self._connect()
-
-    def _connect(self) -> None:
-        self._connected = False
         self._was_connected = False
-        self._since = time.monotonic()
-        self._client = registry.connect(
-            self._settings.registry,
+        self._session = Session(
+            settings.registry,
             lambda state: self._events.put(
                 Event.CONNECTED if state == KazooState.CONNECTED else Event.DISCONNECTED
             ),
+            self._take_client,
         )
+
+    def _take_client(self, client: KazooClient) -> None:
         self._view = RegistryView(
-            self._client,
+            client,
             self._settings.registry.root,
             (service.name for service in self._settings.services),
             lambda: self._events.put(Event.CHANGED),
@@ -110,12 +109,12 @@ class Watcher:
             signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
         while not self._stop:
             self._wait()
-            self._follow_connection()
+            self._session.follow()
             if not self._stop and time.monotonic() >= self._due_at:
                 self._pass()
             self._report()
         systemd.notify("STOPPING=1")
-        registry.close(self._client)
+        self._session.close()
 
     def _wait(self) -> None:
         """Until something is due, heeding what happens."""
@@ -140,20 +139,6 @@ class Watcher:
             self._was_connected = True
             self._due_at = now + jitter_s
 
-    def _follow_connection(self) -> None:
-        if registry.ended(self._client) and time.monotonic() - self._since > _GIVE_UP_S:
-            event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
-            registry.close(self._client)
-            self._connect()
-        if self._client.connected != self._connected:
-            self._connected = self._client.connected
-            event(
-                _logger,
-                logging.INFO if self._connected else logging.WARNING,
-                "the registry is there" if self._connected else "the registry is away",
-                hosts=self._settings.registry.place,
-            )
-
     def _reload(self) -> None:
         """Take new settings; a file that is refused leaves the former ones."""
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
@@ -162,7 +147,7 @@ class Watcher:
         except Invalid as error:
             event(_logger, logging.ERROR, "the former configuration goes on", refused=error)
         else:
-            registry.close(self._client)
+            self._session.close()
             self._begin(settings)
             event(_logger, logging.INFO, "new configuration", services=len(settings.services))
         systemd.notify("READY=1")
@@ -186,7 +171,7 @@ class Watcher:
             systemd.notify("READY=1")
 
     def _read(self, *, verified: bool) -> Content:
-        if not self._client.connected:
+        if not self._session.connected:
             raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
         limit_s = self._settings.registry.session_timeout_ms / 1000
         if verified:

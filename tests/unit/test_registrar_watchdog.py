@@ -73,4 +73,4 @@ def test_the_watchdog_is_not_fed_while_a_check_is_stuck(
     time.sleep(0.1)
     daemon._step(0)
     assert "WATCHDOG=1" in said
-    registrar.registry.close(daemon._client)
+    daemon._session.close()
