@@ -231,6 +231,8 @@ class RegistryView:
         return lists, {(s, c) for s, c in known if found[s, c] != self._content[s][c]}
 
     def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> None:
+        # A client that sees a member for the first time does not know how far behind it is.
+        synced = self._client.sync_async(self._root) if self._watch is None else None
         requests = {service: self._list(service) for service in sorted(lists)}
         forbidden = self._forbidden - lists
         # What is not known, or stale, is None until it is read.
@@ -260,6 +262,8 @@ class RegistryView:
                 forbidden.add(service)
             else:
                 raise found
+        if synced is not None:
+            synced.get(timeout=_left(deadline))
         if forbidden and forbidden == self._services:
             raise NoAuthError
         for service, known_data in read.items():
