@@ -32,9 +32,43 @@ def instance_rules(instances: Iterable[Mapping[str, Any]]) -> list[dict[str, Any
     ]
 
 
+def in_zone(instances: Iterable[Mapping[str, Any]], zone: str) -> list[dict[str, Any]]:
+    """The instances, with the label `zone` where they set none; an empty zone is none."""
+    labels = {"zone": zone} if zone else {}
+    return [
+        {**instance, "labels": labels | (instance.get("labels") or {})} for instance in instances
+    ]
+
+
+def subscription_problems(hosts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What is wrong with the hosts' `haproxy_services`, one line each; empty when nothing is.
+
+    Takes the hosts' variables; `fabric_services` is each host's own catalogue.
+    """
+    problems = []
+    for host in hosts:
+        place = f"{host['inventory_hostname']}: haproxy_services"
+        names, known = host["haproxy_services"], [s["name"] for s in host["fabric_services"]]
+        if not isinstance(names, list):
+            problems.append(f"{place}: expected a list of names, got {names!r:.80}")
+            continue
+        problems += [
+            f"{place}: {name!r:.80} is not in fabric_services,"
+            f" which has: {', '.join(known) or 'nothing'}"
+            for name in names
+            if name not in known
+        ]
+    return problems
+
+
 class FilterModule:
     """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"fabric_nodes": fabric_nodes, "instance_rules": instance_rules}
+        return {
+            "fabric_nodes": fabric_nodes,
+            "in_zone": in_zone,
+            "instance_rules": instance_rules,
+            "subscription_problems": subscription_problems,
+        }

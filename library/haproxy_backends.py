@@ -22,7 +22,8 @@ description:
     latest after the service's C(drain). The module waits for that.
   - When the registry cannot be reached, nothing is changed and the module fails.
   - A service whose last valid registration is gone keeps its servers, and is reported as held,
-    unless its C(guards.allow_empty) is true.
+    unless its C(guards.allow_empty) is true. So is one that would be left with fewer servers than
+    its guards allow. What joins is let in nevertheless. See O(release).
   - A registration that does not fit is refused with its reason; the others of its service are
     served. Nothing that stands in the registry becomes an option of HAProxy.
   - The reconciler daemon, other runs of this module and a person at a shell may be at work on the
@@ -177,6 +178,42 @@ options:
             description: Whether the last server may go.
             type: bool
             default: false
+          min_servers:
+            description: The number of servers below which the registry takes none away.
+            type: int
+            default: 1
+          max_loss:
+            description:
+              - The largest share, in percent, of its servers that a service loses within C(window).
+                V(100) switches this guard off.
+            type: int
+            default: 100
+          window:
+            description: The time over which C(max_loss) counts.
+            type: str
+            default: 1m
+      zone:
+        description: What becomes of instances that are not in the node's O(zone).
+        type: dict
+        suboptions:
+          label:
+            description: The label of a registration that names its zone.
+            type: str
+            default: zone
+          others:
+            description:
+              - V(backup) gives other zones traffic when the node's own has no healthy server, and
+                V(weighted) gives them a share of their weight.
+            type: str
+            choices: [equal, backup, weighted]
+            default: equal
+          weight:
+            description: For V(weighted), that share in percent. By default 10.
+            type: int
+      endpoint:
+        description:
+          - The additional endpoint of ServerSet members that is used instead of their main one.
+        type: str
   haproxy:
     description:
       - Where HAProxy is. Replaces the section C(haproxy) of O(config).
@@ -211,6 +248,28 @@ options:
       - The folder with the lock that makes runs on this node take turns. Replaces
         C(state_directory) of O(config), whose default is V(/var/lib/selvage-reconciler).
     type: path
+  zone:
+    description:
+      - The zone that the node is in, for services that prefer their own. Replaces C(zone) of
+        O(config).
+    type: str
+  reload_interval:
+    description:
+      - The least time between two reloads of HAProxy. Replaces C(reload_interval) of O(config),
+        whose default is V(2s).
+    type: str
+  metrics_file:
+    description:
+      - The file for Prometheus that is written at the end. Replaces C(metrics_file) of O(config),
+        whose default is C(metrics.prom) in O(state_directory).
+    type: path
+  release:
+    description:
+      - Services whose guards do not count in this run, so that what they held back is done. It
+        leaves nothing behind, the next run heeds the guards again.
+    type: list
+    elements: str
+    default: []
 notes:
   - Run it as the user that owns HAProxy's sockets and the services file; root is not needed.
   - Durations are a whole number and a unit, such as V(500ms), V(2s) or V(1m).
@@ -224,6 +283,10 @@ EXAMPLES = r"""
   haproxy_backends:
   check_mode: true
   diff: true
+
+- name: Let go of what the guards of a service hold back
+  haproxy_backends:
+    release: [inventory]
 
 - name: Reconcile with a catalogue of one's own
   haproxy_backends:
@@ -274,6 +337,21 @@ services:
     held:
       description: Why the service does not follow the registry or the catalogue; null if it does.
       type: str
+    drift:
+      description: What somebody else had changed in HAProxy on this node, and was repaired.
+      type: list
+      elements: str
+    out_of_service:
+      description: The registrations that say themselves that they take no traffic.
+      type: list
+      elements: dict
+      contains:
+        child:
+          description: The name of the registration's znode, shortened and printable.
+          type: str
+        reason:
+          description: What it says.
+          type: str
     refused:
       description: The registrations that were refused.
       type: list
@@ -292,6 +370,8 @@ services:
       changed: []
       kept: [inventory_198.18.0.21_8080]
       held: null
+      drift: [inventory_198.18.0.21_8080 was put into maintenance]
+      out_of_service: []
       refused:
         - child: "198.18.0.300:8080"
           reason: not an IP address
@@ -327,7 +407,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from ansible.module_utils.selvage import settings
+    from ansible.module_utils.selvage import catalogue, settings
     from ansible.module_utils.selvage.reconcile import FAILURES, Result, reconcile
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
@@ -377,8 +457,26 @@ SERVICE = {
     "drain": {"type": "str", "default": "30s"},
     "guards": {
         "type": "dict",
-        "options": {"allow_empty": {"type": "bool", "default": False}},
+        "options": {
+            "allow_empty": {"type": "bool", "default": False},
+            "min_servers": {"type": "int", "default": 1},
+            "max_loss": {"type": "int", "default": 100},
+            "window": {"type": "str", "default": "1m"},
+        },
     },
+    "zone": {
+        "type": "dict",
+        "options": {
+            "label": {"type": "str", "default": "zone"},
+            "others": {
+                "type": "str",
+                "choices": ["equal", "backup", "weighted"],
+                "default": "equal",
+            },
+            "weight": {"type": "int"},
+        },
+    },
+    "endpoint": {"type": "str"},
 }
 HAPROXY = {
     "binary": {"type": "path", "default": "/usr/sbin/haproxy"},
@@ -394,8 +492,20 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "services": {"type": "list", "elements": "dict", "options": SERVICE},
     "haproxy": {"type": "dict", "options": HAPROXY},
     "state_directory": {"type": "path"},
+    "zone": {"type": "str"},
+    "reload_interval": {"type": "str"},
+    "metrics_file": {"type": "path"},
+    "release": {"type": "list", "elements": "str", "default": []},
 }
-SECTIONS = ("registry", "services", "haproxy", "state_directory")
+SECTIONS = (
+    "registry",
+    "services",
+    "haproxy",
+    "state_directory",
+    "zone",
+    "reload_interval",
+    "metrics_file",
+)
 
 
 def parse(parameters: dict[str, Any]) -> settings.Settings:
@@ -437,13 +547,17 @@ def main() -> None:
     # kazoo logs each attempt to connect; the failure is told once, below.
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     try:
-        result = reconcile(parse(module.params), dry_run=module.check_mode)
+        parsed = parse(module.params)
+        released = {catalogue.find(parsed.services, name).name for name in module.params["release"]}
+        result = reconcile(parsed, dry_run=module.check_mode, released=released)
     except FAILURES as failure:
         module.fail_json(msg=str(failure))
     values = returned(result, with_diff=module._diff)
     for service in result.services:
         if service.held is not None:
             module.warn(f"{service.name} is held: {service.held}")
+        for drift in service.drift:
+            module.warn(f"{service.name}: {drift} by somebody else")
         for refusal in service.refused:
             module.warn(
                 f"{service.name}: registration {refusal.child} is refused: {refusal.reason}"

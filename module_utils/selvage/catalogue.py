@@ -6,10 +6,12 @@ ends in HAProxy's configuration has a grammar without its special characters.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from .fields import Fields, unique
+from .fields import Fields, Invalid, unique
 
 _NAME: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 _URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
@@ -105,6 +107,16 @@ def parse_services(raw: object, where: str = "services") -> tuple[Service, ...]:
     unique((service.name for service in services), where, "name")
     unique((str(service.port) for service in services), where, "port")
     return tuple(services)
+
+
+def find(services: Sequence[Service], name: str) -> Service:
+    """The service of this name; raises `fields.Invalid`, which names what comes close."""
+    for service in services:
+        if service.name == name:
+            return service
+    close = difflib.get_close_matches(name, [service.name for service in services])
+    hint = f"did you mean {' or '.join(close)}?" if close else "selvage status lists what is"
+    raise Invalid(f"{name!r:.80} is not in this node's catalogue; {hint}")
 
 
 def _service(entry: Fields) -> Service:

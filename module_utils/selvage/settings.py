@@ -73,12 +73,13 @@ def parse(document: Mapping[str, object]) -> Settings:
     """The settings in a document; raises `fields.Invalid`."""
     fields = Fields(document, "")
     fields.tables("services")  # A known field; the catalogue parses it.
+    state_directory = fields.path("state_directory", "/var/lib/selvage-reconciler")
     settings = Settings(
         registry=parse_settings(fields.table("registry")),
         haproxy=_haproxy(fields.table("haproxy")),
         services=parse_services(document.get("services")),
-        state_directory=fields.path("state_directory", "/var/lib/selvage-reconciler"),
-        metrics_file=fields.path("metrics_file", "/var/lib/selvage-reconciler/metrics.prom"),
+        state_directory=state_directory,
+        metrics_file=fields.path("metrics_file", f"{state_directory}/metrics.prom"),
         resync_interval_ms=fields.duration("resync_interval", "1s", "1h", "60s"),
         # Two reloads less than 100 ms apart can leave the last configuration not running.
         reload_interval_ms=fields.duration("reload_interval", "100ms", "10m", "2s"),

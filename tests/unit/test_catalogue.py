@@ -1,7 +1,16 @@
 import pytest
 from hypothesis import given
 
-from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts, parse_services
+from selvage.catalogue import (
+    Breaker,
+    Check,
+    Guards,
+    Service,
+    Timeouts,
+    Zone,
+    find,
+    parse_services,
+)
 from selvage.fields import Invalid
 from strategies import anything, catalogues
 
@@ -33,7 +42,9 @@ def test_the_defaults():
         instance_port=None,
         max_connections=None,
         drain_ms=30_000,
-        guards=Guards(allow_empty=False),
+        guards=Guards(allow_empty=False, min_servers=1, max_loss=100, window_ms=60_000),
+        zone=Zone(label="zone", others="equal", weight=10),
+        endpoint=None,
     )
 
 
@@ -50,7 +61,9 @@ def test_every_field():
         instance_port=3306,
         max_connections=50,
         drain="0s",
-        guards={"allow_empty": True},
+        guards={"allow_empty": True, "min_servers": 2, "max_loss": "50", "window": "5m"},
+        zone={"label": "dc", "others": "weighted", "weight": 25},
+        endpoint="admin",
     )  # fmt: skip
     assert service == Service(
         name="inventory",
@@ -63,7 +76,9 @@ def test_every_field():
         instance_port=3306,
         max_connections=50,
         drain_ms=0,
-        guards=Guards(allow_empty=True),
+        guards=Guards(allow_empty=True, min_servers=2, max_loss=50, window_ms=300_000),
+        zone=Zone("dc", "weighted", 25),
+        endpoint="admin",
     )
 
 
@@ -79,7 +94,17 @@ def test_an_observed_breaker_has_defaults():
 
 
 @pytest.mark.parametrize(
-    "fields", ["check", "timeouts", "breaker", "guards", "instance_port", "max_connections"]
+    "fields",
+    [
+        "check",
+        "timeouts",
+        "breaker",
+        "guards",
+        "zone",
+        "endpoint",
+        "instance_port",
+        "max_connections",
+    ],
 )
 def test_null_counts_as_absent(fields):
     assert parse(**{fields: None}) == parse()
@@ -182,6 +207,17 @@ def test_check_users_are_plain(user):
         ({"timeouts": {"client": "0s"}}, "timeouts.client: expected a duration"),
         ({"guards": {"allow_emtpy": True}}, "guards.allow_emtpy: is not a known field; did you"),
         ({"guards": {"allow_empty": "no"}}, "guards.allow_empty: expected true or false, got no"),
+        ({"guards": {"min_servers": 0}}, "guards.min_servers: expected a whole number from 1 to"),
+        ({"guards": {"max_loss": 101}}, "guards.max_loss: expected a whole number from 1 to 100"),
+        ({"guards": {"window": "25h"}}, "guards.window: expected a duration from 1s to 24h"),
+        ({"zone": {"others": "none"}}, "zone.others: expected one of equal, backup, weighted"),
+        ({"zone": {"weight": 5}}, "zone.weight: has no effect without others: weighted"),
+        (
+            {"zone": {"others": "weighted", "weight": 100}},
+            "zone.weight: expected a whole number from 1 to 99",
+        ),
+        ({"zone": {"label": "a b"}}, "zone.label: expected letters"),
+        ({"endpoint": "a b"}, "endpoint: expected letters"),
         ({"instance_port": 0}, "instance_port: expected a whole number from 1 to 65535, got 0"),
         ({"max_connections": 0}, "max_connections: expected a whole number"),
         ({"drain": 5}, "drain: expected a duration"),
@@ -196,6 +232,15 @@ def test_refusals_name_the_place(fields, message):
 def test_the_caller_names_the_place_of_the_list():
     with pytest.raises(Invalid, match=r"^fabric_services\[0\]\.name: is required$"):
         parse_services([{"port": 1}], "fabric_services")
+
+
+def test_a_service_that_is_not_there_has_close_names():
+    services = parse_services([{"name": "inventory", "port": 1}, {"name": "orders", "port": 2}])
+    assert find(services, "orders") is services[1]
+    with pytest.raises(Invalid, match=r"^'inventry' is not in .*; did you mean inventory\?$"):
+        find(services, "inventry")
+    with pytest.raises(Invalid, match=r"^'x\\n' is not in .*; selvage status lists what is$"):
+        find(services, "x\n")
 
 
 @pytest.mark.parametrize("raw", ["inventory", {"name": "a"}, 5])

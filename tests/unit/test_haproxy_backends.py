@@ -94,3 +94,9 @@ def test_the_password_is_not_shown(run, config, capsys):
     result = run(registry={**registry, "password": secret}, state_directory="/nonexistent")
     assert result["failed"]
     assert secret not in json.dumps(result)
+
+
+def test_only_services_of_the_catalogue_can_be_released(run, config):
+    result = run(release=["inventry"])
+    assert result["failed"]
+    assert result["msg"] == ("'inventry' is not in this node's catalogue; did you mean inventory?")

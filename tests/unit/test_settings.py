@@ -17,10 +17,31 @@ def test_defaults():
     settings = parse(MINIMAL)
     assert settings.services == ()
     assert settings.state_directory == "/var/lib/selvage-reconciler"
+    assert settings.metrics_file == "/var/lib/selvage-reconciler/metrics.prom"
     assert settings.resync_interval_ms == 60_000
+    assert settings.reload_interval_ms == 2_000
+    assert settings.zone is None
     assert settings.haproxy.master_socket == "/run/haproxy-master.sock"
     assert settings.registry.root == "/services"
     assert settings.registry.username is None
+
+
+def test_every_field_of_the_first_level():
+    settings = parse(
+        {
+            **MINIMAL,
+            "state_directory": "/srv/state",
+            "resync_interval": "5s",
+            "reload_interval": "100ms",
+            "zone": "fsn1",
+        }
+    )
+    assert settings.state_directory == "/srv/state"
+    assert settings.metrics_file == "/srv/state/metrics.prom"
+    assert settings.resync_interval_ms == 5_000
+    assert settings.reload_interval_ms == 100
+    assert settings.zone == "fsn1"
+    assert parse({**MINIMAL, "metrics_file": "/srv/m.prom"}).metrics_file == "/srv/m.prom"
 
 
 def test_null_counts_as_absent():
@@ -44,6 +65,9 @@ def test_the_password_is_not_shown():
         ({**MINIMAL, "haproxy": {"socket": "/x"}}, "haproxy.socket: is not a known field"),
         ({**MINIMAL, "haproxy": {"binary": "haproxy"}}, "haproxy.binary: expected an absolute"),
         ({**MINIMAL, "services": [{"name": "a"}]}, "services[0].port: is required"),
+        ({**MINIMAL, "zone": "a b"}, "zone: expected a label such as a or fsn1"),
+        ({**MINIMAL, "reload_interval": "50ms"}, "reload_interval: expected a duration from 100ms"),
+        ({**MINIMAL, "metrics_file": "m.prom"}, "metrics_file: expected an absolute path"),
     ],
 )
 def test_a_refused_file_is_named(tmp_path, document, message):
