@@ -6,15 +6,21 @@ other. The reconciler heeds them until they end.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
+from .catalogue import Service
 from .fields import Fields, Invalid
+from .grammar import parse_address
 from .settings import read as read_json
+from .wanted import server_name
 
-_REASON = r"[^\x00-\x1f\x7f]{1,200}"
+_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})")
 
 
 @dataclass(frozen=True)
@@ -27,24 +33,65 @@ class Override:
     until: int
 
 
-def put(folder: Path, override: Override) -> bool:
-    """Set the override; whether it is new. Raises OSError."""
+def parse(service: Service, place: str, reason: str, lasts: str, now: float) -> Override:
+    """The override of the server at `place`, as an operator gives it: `198.18.0.21:8080`, `2h`.
+
+    Raises `fields.Invalid`.
+    """
+    given = Fields({"for": lasts}, "")
+    lasts_ms = given.duration("for", "1s", "720h")
+    return _parse(
+        Fields(
+            {
+                "service": service.name,
+                "server": server_at(service, place),
+                "reason": reason,
+                "until": round(now + lasts_ms / 1000),
+            },
+            "",
+        )
+    )
+
+
+def server_at(service: Service, place: str) -> str:
+    """The name of the server at an address and port; raises `fields.Invalid`."""
+    match = _PLACE.fullmatch(place)
+    try:
+        if match is None or int(match[2]) > 65_535:
+            raise ValueError("is not an address and a port")
+        return server_name(service.name, parse_address(match[1].strip("[]")), int(match[2]))
+    except ValueError as error:
+        raise Invalid(
+            f"{place!r:.80} {error}: expected ADDRESS:PORT, such as 198.18.0.21:8080"
+        ) from None
+
+
+def put(folder: Path, override: Override, now: float, *, dry_run: bool = False) -> bool:
+    """Set the override; whether that changes anything. Raises OSError.
+
+    One with the same reason stays as it is for the first tenth of its time, so that a repeated
+    command changes nothing, and a later one extends it.
+    """
     path = folder / f"{override.server}.json"
-    text = json.dumps(asdict(override), sort_keys=True) + "\n"
-    folder.mkdir(exist_ok=True)
-    if path.exists() and path.read_text("utf-8", "replace") == text:
-        return False
-    draft = path.with_suffix(".new")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    with contextlib.suppress(Invalid):
+        former = _read(path)
+        same = (former.service, former.reason) == (override.service, override.reason)
+        if same and abs(override.until - former.until) <= (override.until - now) / 10:
+            return False
+    if not dry_run:
+        folder.mkdir(exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(override), sort_keys=True) + "\n", "utf-8")
+        draft.replace(path)
     return True
 
 
-def remove(folder: Path, server: str) -> bool:
+def remove(folder: Path, server: str, *, dry_run: bool = False) -> bool:
     """End the override; whether there was one. Raises OSError."""
     path = folder / f"{server}.json"
     found = path.exists()
-    path.unlink(missing_ok=True)
+    if not dry_run:
+        path.unlink(missing_ok=True)
     return found
 
 
@@ -53,9 +100,10 @@ def load(folder: Path, now: float) -> tuple[tuple[Override, ...], tuple[str, ...
     overrides, problems = [], []
     for path in _files(folder):
         try:
-            override = _parse(Fields(read_json(path), ""))
+            override = _read(path)
         except Invalid as error:
-            problems.append(str(error))
+            # What was ended in this moment is no problem.
+            problems += [str(error)] if path.exists() else []
         else:
             if override.until > now:
                 overrides.append(override)
@@ -69,12 +117,22 @@ def _files(folder: Path) -> Iterator[Path]:
         return
 
 
+def _read(path: Path) -> Override:
+    document = read_json(path)
+    try:
+        return _parse(Fields(document, ""))
+    except Invalid as error:
+        raise Invalid(f"{path}: {error}") from error
+
+
 def _parse(fields: Fields) -> Override:
     override = Override(
         service=fields.text("service", r"[a-z0-9][a-z0-9_-]{0,62}", "a service"),
         server=fields.text("server", r"[A-Za-z0-9_.:-]{1,255}", "a server's name"),
-        reason=fields.text("reason", _REASON, "one line of up to 200 characters"),
+        reason=fields.text("reason", r".{1,200}", "one line of 1 to 200 characters"),
         until=fields.integer("until", 0, 2**53),
     )
+    if not override.reason.isprintable() or not override.reason.strip():
+        raise fields.fail("reason", "expected words that can be printed")
     fields.done()
     return override

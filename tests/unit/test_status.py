@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from selvage.catalogue import parse_services
 from selvage.model import LiveServer, LiveService
-from selvage.status import report
+from selvage.overrides import Override
+from selvage.status import duration, report
 
 SERVER = LiveServer(
     name="inventory_198.18.0.21_8080",
@@ -36,6 +37,24 @@ def test_each_server_has_a_line_with_its_state():
     assert lines[0] == "inventory  127.0.0.1:3000  http  1 up"
     assert [line.split()[1] for line in lines[1:]] == ["up", "down", "draining", "maintenance"]
     assert lines[2].endswith("weight 5, backup")
+
+
+def test_maintenance_by_an_operators_word_has_its_reason():
+    live = {"inventory": LiveService("inventory", None, (replace(SERVER, maintenance=True),))}
+    services = parse_services([{"name": "inventory", "port": 3000}])
+    override = Override("inventory", SERVER.name, "new disk", 1_000_060)
+    line = report(services, live, [override], 1_000_000).splitlines()[1]
+    assert line.endswith("maintenance  weight 1  override for another 1 min: new disk")
+
+
+def test_durations_have_two_units():
+    assert [duration(seconds) for seconds in (-5, 59.6, 61, 7_200, 90_061)] == [
+        "0 s",
+        "1 min",
+        "1 min 1 s",
+        "2 h",
+        "25 h 1 min",
+    ]
 
 
 def test_servers_are_in_order():

@@ -1,0 +1,118 @@
+"""What there is to know about one service on this node, now. It is read, and nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import overrides, services_file
+from .catalogue import Service
+from .haproxy_runtime import HAProxyUnavailable, Runtime
+from .memory import Memory, MemoryFile, now
+from .model import LiveService
+from .names import Resolver
+from .overrides import Override
+from .plan import Node, ServicePlan, make_plan
+from .registration import Reading, Rules, hosts
+from .registration import read as read_registrations
+from .registry import RegistryUnavailable, RegistryView, connected
+from .sections import Section, assemble
+from .settings import Settings
+from .wanted import without_loops
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`live` is None when HAProxy does not run the service, or is away, as `away` then says.
+
+    `plan` is what a pass would do. `complaint` is what HAProxy has against the reload that the
+    plan needs, which is not due for another `reload_in_s`. `overrides` are those of the service
+    that are in force at `at`, in seconds since 1970. `problems` are files that cannot be read.
+    """
+
+    service: Service
+    zone: str | None
+    plan: ServicePlan
+    live: LiveService | None
+    away: str | None
+    complaint: str | None
+    reload_in_s: float
+    overrides: tuple[Override, ...]
+    at: float
+    problems: tuple[str, ...]
+
+
+def gather(settings: Settings, service: Service) -> Facts:
+    """Read the registry, HAProxy, the services file and the node's memory.
+
+    Any of them may be away: the others are told all the same.
+    """
+    directory = Path(settings.state_directory)
+    memory = MemoryFile(directory / "memory.json").load()
+    at = time.time()
+    found, problems = overrides.load(directory / "overrides", at)
+    filed: Mapping[str, Section] = {}
+    try:
+        filed = services_file.read(settings.haproxy).sections
+    except services_file.FileFailed as failure:
+        problems += (str(failure),)
+    live, away = _live(settings, service)
+    node = Node(
+        zone=settings.zone,
+        peaks={service.name: memory.peak(service.name, service.guards.window_ms)},
+        maintained=frozenset(override.server for override in found),
+    )
+    readings = {service.name: _reading(settings, service, memory)}
+    (plan,) = make_plan([service], readings, live, filed, node).services
+    reload_in_s = 0.0
+    if memory.reloaded_at is not None:
+        reload_in_s = memory.reloaded_at + settings.reload_interval_ms / 1000 - now()
+    return Facts(
+        service=service,
+        zone=settings.zone,
+        plan=plan,
+        live=live.get(service.name) if live is not None else None,
+        away=away,
+        complaint=_complaint(settings, plan, filed) if plan.reload is not None else None,
+        reload_in_s=max(0.0, reload_in_s),
+        overrides=tuple(override for override in found if override.service == service.name),
+        at=at,
+        problems=problems,
+    )
+
+
+def _live(
+    settings: Settings, service: Service
+) -> tuple[Mapping[str, LiveService] | None, str | None]:
+    haproxy = settings.haproxy
+    try:
+        runtime = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000)
+        return runtime.services([service.name]), None
+    except HAProxyUnavailable as error:
+        return None, str(error)
+
+
+def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
+    try:
+        with connected(settings.registry) as client:
+            view = RegistryView(client, settings.registry.root, [service.name])
+            view.refresh(settings.registry.session_timeout_ms / 1000)
+            found = view.content[service.name]
+    except RegistryUnavailable as error:
+        return Reading(failure=str(error))
+    if isinstance(found, str):
+        return Reading(failure=found)
+    names = hosts(found)
+    addresses = Resolver(memory.addresses).addresses(names) if names else {}
+    reading = read_registrations(found, Rules(service.instance_port, service.endpoint), addresses)
+    return without_loops(reading, {other.port for other in settings.services})
+
+
+def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Section]) -> str | None:
+    try:
+        text = assemble({**filed, plan.name: plan.section})
+        return services_file.complaint(settings.haproxy, text)
+    except services_file.FileFailed as failure:
+        return str(failure)
