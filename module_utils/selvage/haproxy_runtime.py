@@ -30,7 +30,8 @@ _CONFIRMATIONS: Final = {
 }
 _BUSY: Final = "Server still has connections attached to it, cannot remove it."
 # srv_admin_state and srv_check_state: HAProxy's management guide, "show servers state".
-_MAINTENANCE: Final = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
+# Not 0x04, which says for good that the file had the server `disabled`.
+_MAINTENANCE: Final = 0x01 | 0x02 | 0x20 | 0x40
 _DRAIN: Final = 0x08 | 0x10
 _CHECK_ENABLED: Final = 0x04
 _STOPPED: Final = 0

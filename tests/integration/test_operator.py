@@ -1,0 +1,404 @@
+"""What an operator sees and does on a node: guards, overrides, drift, `selvage`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from programs import free_port, get, wait_for
+
+from selvage import overrides
+from selvage.reconcile import Reconciler, reconcile
+
+MODULES = Path(__file__).parents[2] / "module_utils"
+# srv_admin_state
+MAINTENANCE = "1"
+# Added, or started, as `disabled`.
+DISABLED = "5"
+DRAIN = "8"
+
+
+@pytest.fixture
+def selvage(fabric, tmp_path):
+    """The operator's command, as a process; what it printed, once it ended with `code`."""
+
+    # What Python loads late may not be there for another user.
+    program = "import encodings.idna, sys; from selvage.__main__ import main; sys.exit(main())"
+
+    def run(*arguments, code=0):
+        config = tmp_path / "reconciler.json"
+        config.write_text(json.dumps(fabric.document))
+        ended = subprocess.run(
+            [sys.executable, "-c", program, *arguments, "--config", str(config)],
+            cwd=MODULES,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout if code == 0 else ended.stderr
+
+    return run
+
+
+@pytest.fixture
+def four(fabric):
+    """Four registered instances; by name."""
+    instances = [fabric.instance(name) for name in ("one", "two", "three", "four")]
+    for instance in instances:
+        fabric.register(instance.child)
+    return instances
+
+
+def only(result):
+    """The one service of a result that has no problems."""
+    assert result.problems == ()
+    (service,) = result.services
+    return service
+
+
+@contextmanager
+def busy(fabric, port, instances):
+    """Each of the instances has a request that it does not answer yet."""
+
+    def serving():
+        rows = [line.split(",") for line in fabric.haproxy.ask("show stat -1 4 -1").splitlines()]
+        return {row[1] for row in rows[1:] if len(row) > 4 and row[4] not in ("", "0")}
+
+    for instance in instances:
+        instance.release.clear()
+    clients = [threading.Thread(target=get, args=(port,)) for _ in instances]
+    for client in clients:
+        client.start()
+    wait_for(lambda: serving() >= {instance.server("inventory") for instance in instances})
+    try:
+        yield
+    finally:
+        for instance in instances:
+            instance.release.set()
+        for client in clients:
+            client.join()
+
+
+def admin(fabric, instance, service="inventory"):
+    return fabric.haproxy.servers(service)[instance.server(service)]["srv_admin_state"]
+
+
+def states(fabric):
+    servers = fabric.haproxy.servers("inventory").values()
+    return [(s["srv_name"], s["srv_admin_state"], s["srv_uweight"]) for s in servers]
+
+
+# Guards
+
+
+def test_a_guard_holds_losses_lets_joins_in_and_lets_go_by_itself(fabric, four):
+    port = fabric.service(guards={"min_servers": 3})
+    fabric.reconcile()
+    one, two, three, _ = four
+    for instance in (one, two, three):
+        fabric.deregister(instance.child)
+    five = fabric.instance("five")
+    fabric.register(five.child)
+    held = only(fabric.reconcile())
+    assert held.held == "only 2 would be left, and guards.min_servers is 3"
+    assert held.added == (five.server("inventory"),)
+    assert held.removed == ()
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four", "five"}
+    assert not fabric.reconcile().changed
+
+    fabric.register(one.child)
+    free = only(fabric.reconcile())
+    assert free.held is None
+    assert sorted(free.removed) == sorted([two.server("inventory"), three.server("inventory")])
+    assert fabric.answers(port, 20) == {"one", "four", "five"}
+
+
+def test_a_release_lasts_for_one_run(fabric, four):
+    port = fabric.service(guards={"min_servers": 2})
+    fabric.reconcile()
+    for instance in four[:3]:
+        fabric.deregister(instance.child)
+    assert only(fabric.reconcile()).held
+    released = only(reconcile(fabric.settings(), released={"inventory"}))
+    assert released.held is None
+    assert len(released.removed) == 3
+    assert fabric.answers(port) == {"four"}
+    # Fewer than the guard wants, but nothing is lost: it holds nothing back.
+    assert only(fabric.reconcile()).held is None
+    fabric.deregister(four[3].child)
+    assert "no valid registration is left" in only(fabric.reconcile()).held
+
+
+def test_losses_within_the_window_add_up_over_passes_and_processes(fabric, four, tmp_path):
+    fabric.service(guards={"max_loss": 50, "window": "1h"})
+    fabric.reconcile()
+    # Each is a reconciler of its own, as cron's runs are: what they share is the memory's file.
+    for instance in four[:2]:
+        fabric.deregister(instance.child)
+        assert only(fabric.reconcile()).removed == (instance.server("inventory"),)
+    fabric.deregister(four[2].child)
+    assert only(fabric.reconcile()).held == (
+        "3 of 4 would be lost within 3600 s, and guards.max_loss is 50 %"
+    )
+
+    # An hour later.
+    path = tmp_path / "memory.json"
+    memory = json.loads(path.read_text())
+    memory["losses"]["inventory"] = [
+        [at - 3600, size] for at, size in memory["losses"]["inventory"]
+    ]
+    path.write_text(json.dumps(memory))
+    assert only(fabric.reconcile()).removed == (four[2].server("inventory"),)
+
+
+def test_selvage_release(fabric, four, selvage):
+    port = fabric.service(guards={"max_loss": 50})
+    fabric.reconcile()
+    for instance in four[:3]:
+        fabric.deregister(instance.child)
+    fabric.reconcile()
+    said = selvage("release", "inventory")
+    assert said.startswith("inventory follows the registry on this node; removed: inventory_")
+    assert fabric.answers(port) == {"four"}
+    assert "removed: nothing" in selvage("release", "inventory")
+
+
+# Overrides
+
+
+def test_maintenance_survives_a_restart_of_haproxy_and_ends(fabric, four, selvage, tmp_path):
+    port = fabric.service()
+    fabric.reconcile()
+    one = four[0]
+    said = selvage("maint", "inventory", one.child, "--reason", "new disk", "--for", "2h")
+    assert said == (
+        f"{one.child} is in maintenance for inventory on this node, for 2 h or until:"
+        f" selvage ready inventory {one.child}\n"
+    )
+    assert fabric.answers(port, 20) == {"two", "three", "four"}
+    assert admin(fabric, one) == MAINTENANCE
+    for command in (["status"], ["explain", "inventory"]):
+        said = [line for line in selvage(*command).splitlines() if "maintenance" in line]
+        (line,) = [line for line in said if one.child in line]
+        assert "override for another" in line
+        assert line.endswith(": new disk")
+
+    assert " disabled check " in fabric.services_file
+    fabric.haproxy.stop()
+    fabric.haproxy.start()
+    assert fabric.answers(port, 20) == {"two", "three", "four"}
+    assert not fabric.reconcile().changed
+
+    selvage("maint", "inventory", one.child, "--reason", "new disk", "--for", "2h")
+    assert not fabric.reconcile().changed
+    assert "is back in inventory" in selvage("ready", "inventory", one.child)
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+    assert "disabled" not in fabric.services_file
+    assert "nothing to do" in selvage("ready", "inventory", one.child)
+
+
+def test_an_override_ends_by_itself(fabric, four, tmp_path):
+    port = fabric.service()
+    override = overrides.Override("inventory", four[0].server("inventory"), "disk", 2_000_000_000)
+    overrides.put(tmp_path / "overrides", override, 0)
+    joined = only(fabric.reconcile())
+    assert four[0].server("inventory") in joined.kept + joined.added
+    assert fabric.answers(port, 20) == {"two", "three", "four"}
+    overrides.put(tmp_path / "overrides", replace(override, until=1_000_000_000), 0)
+    assert only(fabric.reconcile()).changed == (four[0].server("inventory"),)
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+
+
+def test_the_end_of_an_override_is_when_the_daemon_looks_again(fabric, four, tmp_path):
+    fabric.service()
+    until = time.time() + 30
+    override = overrides.Override("inventory", four[0].server("inventory"), "disk", int(until))
+    overrides.put(tmp_path / "overrides", override, 0)
+    children = {instance.child: b"" for instance in four}
+    result = Reconciler(fabric.settings()).run(lambda: {"inventory": children})
+    assert 25 < result.look_s <= 30
+
+
+def test_maintenance_of_what_is_not_registered_is_said(fabric, four, selvage):
+    port = fabric.service()
+    five = fabric.instance("five")
+    said = selvage("maint", "inventory", five.child, "--reason", "new disk", "--for", "2h")
+    assert said.endswith("\nIt is not registered: it joins in maintenance.\n")
+    fabric.register(five.child)
+    fabric.reconcile()
+    assert admin(fabric, five) == DISABLED
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+    fabric.deregister(five.child)
+    fabric.reconcile()
+    assert "not registered" in selvage("ready", "inventory", five.child)
+
+
+def test_bad_input_is_one_line_and_changes_nothing(fabric, four, selvage, tmp_path):
+    fabric.service()
+    fabric.reconcile()
+    good = ("--reason", "new disk", "--for", "2h")
+    one = four[0].child
+    for arguments, message in (
+        (("explain", "inventry"), "'inventry' is not in this node's catalogue; did you mean inv"),
+        (("maint", "inventry", one, *good), "'inventry' is not in this node's catalogue"),
+        (("maint", "inventory", "one", *good), "'one' is not an address and a port: expected"),
+        (("maint", "inventory", one, "--reason", " ", "--for", "2h"), "reason: expected words"),
+        (("maint", "inventory", one, "--reason", "x", "--for", "2"), "for: expected a duration"),
+        (("ready", "inventory", "one"), "'one' is not an address and a port: expected"),
+        (("release", "inventry"), "'inventry' is not in this node's catalogue"),
+    ):
+        said = selvage(*arguments, code=2)
+        assert said.startswith(f"selvage: {message}")
+        assert said.count("\n") == 1
+    assert not (tmp_path / "overrides").exists()
+    assert not fabric.reconcile().changed
+
+
+def test_maintenance_while_the_registry_is_away_waits_for_it(fabric, four, selvage):
+    fabric.service()
+    fabric.reconcile()
+    hosts = fabric.document["registry"]["hosts"]
+    fabric.document["registry"] |= {"hosts": [f"127.0.0.1:{free_port()}"], "connect_timeout": "1s"}
+    said = selvage("maint", "inventory", four[0].child, "--reason", "x", "--for", "2h", code=1)
+    assert said.startswith("selvage: the override is set, but not in effect: the registry at")
+    fabric.document["registry"]["hosts"] = hosts
+    fabric.reconcile()
+    assert admin(fabric, four[0]) == MAINTENANCE
+
+
+def test_root_leaves_nothing_of_its_own(fabric, four, selvage, tmp_path):
+    owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    fabric.service()
+    fabric.reconcile()
+    for path in (*tmp_path.iterdir(), *fabric.haproxy.folder.iterdir()):
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+    for path in (tmp_path, fabric.haproxy.folder):
+        os.chown(path, owner.pw_uid, owner.pw_gid)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    selvage("maint", "inventory", four[0].child, "--reason", "new disk", "--for", "2h")
+    assert admin(fabric, four[0]) == MAINTENANCE
+    selvage("release", "inventory")
+    found = {path: path.stat().st_uid for path in tmp_path.rglob("*")}
+    del found[tmp_path / "reconciler.json"]
+    assert set(found.values()) == {owner.pw_uid}
+    assert tmp_path / "overrides" in found
+
+
+# Drift
+
+
+def test_a_server_that_a_hand_took_out_is_told_and_repaired(fabric, four):
+    port = fabric.service()
+    fabric.reconcile()
+    name = four[0].server("inventory")
+    fabric.haproxy.ask(f"set server inventory/{name} state maint")
+    fabric.haproxy.ask(f"set server inventory/{four[1].server('inventory')} weight 0")
+    planned = only(fabric.reconcile(dry_run=True))
+    repaired = only(fabric.reconcile())
+    assert repaired.drift == planned.drift
+    assert sorted(repaired.drift) == sorted(
+        [
+            f"{name} was put into maintenance",
+            f"{four[1].server('inventory')} was given the weight 0",
+        ]
+    )
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+    assert only(fabric.reconcile()).drift == ()
+
+
+def test_an_edited_services_file_is_put_right(fabric, four):
+    port = fabric.service()
+    fabric.reconcile()
+    before = fabric.services_file
+    path = fabric.haproxy.services_config
+    path.write_text(before.replace("balance roundrobin", "balance leastconn"))
+    fabric.reconcile()
+    assert fabric.services_file == before
+    path.write_text("".join(line for line in before.splitlines(True) if four[0].child not in line))
+    fabric.reconcile()
+    assert fabric.services_file == before
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+
+
+# Explain
+
+
+def test_explain_with_a_held_a_refused_and_a_draining_instance(fabric, four, selvage):
+    port = fabric.service(drain="20s", guards={"max_loss": 50})
+    fabric.register("198.18.0.300:8080")
+    fabric.reconcile()
+    one, two, three, four_ = four
+    with busy(fabric, port, four):
+        fabric.deregister(four_.child)
+        runner = threading.Thread(target=fabric.reconcile)
+        runner.start()
+        wait_for(lambda: admin(fabric, four_) == DRAIN)
+        for instance in (one, two):
+            fabric.deregister(instance.child)
+        lines = selvage("explain", "inventory").splitlines()
+    runner.join()
+    assert lines[:6] == [
+        f"inventory  127.0.0.1:{port}  http",
+        "held: 3 of 4 would be lost within 60 s, and guards.max_loss is 50 %",
+        "  It ends when enough instances are registered again, or at your word:",
+        "  selvage release inventory",
+        "",
+        "registered: 1 taken, 1 refused",
+    ]
+    verdicts = {line.split()[0]: line.split("  ", 2)[2] for line in lines[6:8]}
+    assert verdicts[three.child].endswith(f"{three.child}, weight 1")
+    assert "refused: 198.18.0.300:8080: is not an IP address" in verdicts["198.18.0.300:8080"]
+    servers = {line.split()[0]: line for line in lines[10:]}
+    assert servers.keys() == {instance.child for instance in four}
+    for instance in (one, two):
+        assert servers[instance.child].endswith("  held: no longer registered")
+    assert servers[three.child].endswith("  up, 1 session")
+    assert servers[four_.child].endswith(
+        "  draining, 1 session  left: its sessions have 20 s, then it is deleted"
+    )
+
+
+def test_explain_while_others_are_away_and_it_changes_nothing(fabric, four, selvage, tmp_path):
+    port = fabric.service()
+    fabric.reconcile()
+    before = sorted(tmp_path.iterdir()), fabric.services_file, states(fabric)
+    assert "\nHAProxy runs what is wanted.\n" in selvage("explain", "inventory")
+    hosts = fabric.document["registry"]["hosts"]
+    fabric.document["registry"] |= {"hosts": [f"127.0.0.1:{free_port()}"], "connect_timeout": "1s"}
+    said = selvage("explain", "inventory")
+    assert "\nheld: its registrations are not known: the registry at 127.0.0.1:" in said
+    assert said.count("  up\n") == 4
+    fabric.document["registry"]["hosts"] = hosts
+    after = sorted(tmp_path.iterdir()), fabric.services_file, states(fabric)
+    assert set(after[0]) - set(before[0]) == {tmp_path / "reconciler.json"}
+    assert after[1:] == before[1:]
+
+    fabric.haproxy.stop()
+    said = selvage("explain", "inventory")
+    assert "is HAProxy running? It starts with what is wanted below." in said
+    assert said.count("  weight 1  -\n") == 4
+    assert get(port) == "ConnectionRefusedError"
+
+
+def test_explain_a_service_that_haproxy_refuses(fabric, selvage):
+    fabric.service()
+    fabric.reconcile()
+    fabric.document["services"][0]["check"]["interval"] = "200ms"
+    said = selvage("explain", "inventory")
+    assert "\npending: a reload of HAProxy (changed options)" in said
+    assert "left as it was" not in said
+    (fabric.haproxy.folder / "haproxy.cfg").write_text("nonsense\n")
+    said = selvage("explain", "inventory")
+    assert "left as it was: HAProxy would refuse it: " in said
+    assert "unknown keyword 'nonsense'" in said
