@@ -10,7 +10,7 @@ import operator
 import re
 import socket
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,9 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
 _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ARGUMENTS: Final = re.compile(r"[A-Za-z0-9_.:/\[\] -]+")
 _VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
-_PROCESS: Final = re.compile(r"([0-9]+) +(master|worker) +([0-9]+)\b")
+_PROCESS: Final = re.compile(
+    r"([0-9]+) +(master|worker) +([0-9]+) (?:\[failed: [0-9]+\])? *([0-9]+d\S+)"
+)
 
 # What confirms a command; the others say nothing when they succeed.
 _CONFIRMATIONS: Final = {
@@ -51,6 +53,7 @@ _NO_BACKEND: Final = "Can't find backend."
 _VARIABLES_A_LINE: Final = 16
 # Two reloads 10 to 60 ms apart can leave the last configuration not running.
 _RELOAD_PAUSE_S: Final = 0.1
+_JUST_NOW: Final = "0d00h00m00s"
 
 
 class HAProxyUnavailable(Exception):
@@ -257,11 +260,15 @@ def _live(fields: tuple[str, ...], row: tuple[str, ...]) -> LiveServer:
 
 @dataclass(frozen=True)
 class _Processes:
-    """The master's view. `worker` is the one of the last load, None when that load failed."""
+    """The master's view. `worker` is the one of the last load, None when that load failed.
+
+    `young` says that the last load may be less than a second ago.
+    """
 
     master: int
     reloads: int
     worker: int | None
+    young: bool
 
 
 class Master:
@@ -276,14 +283,20 @@ class Master:
 
         Raises `ReloadFailed` when HAProxy refuses them: it then goes on as before.
         """
-        before = self._processes()
+        deadline = time.monotonic() + self._timeout_s
+        # Someone else's reload, or one whose author was killed, may be under way.
+        before = self._wait(lambda _: True, deadline)
+        if before.young:
+            time.sleep(_RELOAD_PAUSE_S)
         try:
             answer = self._ask("reload")
         except HAProxyUnavailable:
             # The master may close the connection while it replaces itself: the list tells.
             answer = ""
         deadline = time.monotonic() + self._timeout_s
-        after = self._loaded(before, deadline)
+        # HAProxy 2.6 answers `reload` with nothing: the list tells.
+        former = before.master, before.reloads
+        after = self._wait(lambda now: (now.master, now.reloads) != former, deadline)
         if after.worker is None or answer.startswith("Success=0"):
             raise ReloadFailed(
                 _alerts(answer) or "HAProxy refused the configuration; its log says why"
@@ -293,16 +306,15 @@ class Master:
             _pause(deadline, "HAProxy's new worker does not answer on the stats socket")
         time.sleep(_RELOAD_PAUSE_S)
 
-    def _loaded(self, before: _Processes, deadline: float) -> _Processes:
-        """The processes after the load: HAProxy 2.6 answers `reload` with nothing."""
+    def _wait(self, what: Callable[[_Processes], bool], deadline: float) -> _Processes:
+        """The processes once this holds for them; the master is away while it replaces itself."""
         while True:
             try:
-                after = self._processes()
-                if (after.master, after.reloads) != (before.master, before.reloads):
-                    return after
+                processes = self._processes()
+                if what(processes):
+                    return processes
                 problem = "the master has not reloaded"
             except HAProxyUnavailable as error:
-                # The master replaces itself, and its socket with it.
                 problem = str(error)
             _pause(deadline, problem)
 
@@ -312,9 +324,11 @@ class Master:
         masters = [row for row in rows if row[1] == "master"]
         if not masters:
             raise HAProxyUnavailable(f"{self._path}: not a list of processes: {answer[:80]!r}")
-        master, _, reloads = masters[0]
-        workers = [int(pid) for pid, kind, age in rows if kind == "worker" and age == "0"]
-        return _Processes(int(master), int(reloads), next(iter(workers), None))
+        master, _, reloads, _ = masters[0]
+        workers = [row for row in rows if row[1:3] == ("worker", "0")]
+        worker = int(workers[0][0]) if workers else None
+        young = any(kind == "worker" and age == _JUST_NOW for _, kind, _, age in rows)
+        return _Processes(int(master), int(reloads), worker, young)
 
     def _ask(self, line: str) -> str:
         # HAProxy 2.6's master keeps the connection until its client has said everything.
@@ -323,7 +337,7 @@ class Master:
 
 def _pause(deadline: float, problem: str) -> None:
     if time.monotonic() >= deadline:
-        raise HAProxyUnavailable(f"the reload is not confirmed in time: {problem}")
+        raise HAProxyUnavailable(f"HAProxy was not reloaded in time: {problem}")
     time.sleep(0.01)
 
 

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from daemon import Daemon
+from ensemble import Ensemble
 from kazoo.client import KazooClient
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
 
@@ -20,7 +23,7 @@ ROOTS = itertools.count(1)
 class Fabric:
     """One node: a root of its own in ZooKeeper, a HAProxy, and the reconciler's configuration."""
 
-    zookeeper: ZooKeeper
+    zookeeper: ZooKeeper | Ensemble
     client: KazooClient
     haproxy: HAProxy
     root: str
@@ -76,14 +79,28 @@ def haproxy() -> Iterator[HAProxy]:
     program.close()
 
 
+@pytest.fixture(scope="session")
+def shared_ensemble() -> Iterator[Ensemble]:
+    program = Ensemble()
+    program.heal()
+    yield program
+    program.close()
+
+
 @pytest.fixture
-def fabric(zookeeper: ZooKeeper, haproxy: HAProxy, tmp_path: Path) -> Iterator[Fabric]:
+def ensemble(shared_ensemble: Ensemble) -> Iterator[Ensemble]:
+    yield shared_ensemble
+    shared_ensemble.heal()
+
+
+@contextmanager
+def fabric_of(zookeeper: ZooKeeper | Ensemble, haproxy: HAProxy, folder: Path) -> Iterator[Fabric]:
     client = KazooClient(zookeeper.host, timeout=4, connection_retry={"max_tries": -1})
-    client.start()
+    client.start(30)
     root = f"/test{next(ROOTS)}"
     document = {
         "registry": {
-            "hosts": [zookeeper.host],
+            "hosts": zookeeper.host.split(","),
             "root": root,
             "connect_timeout": "2s",
             "session_timeout": "2s",
@@ -95,7 +112,7 @@ def fabric(zookeeper: ZooKeeper, haproxy: HAProxy, tmp_path: Path) -> Iterator[F
             "admin_socket": str(haproxy.admin_socket),
             "master_socket": str(haproxy.master_socket),
         },
-        "state_directory": str(tmp_path),
+        "state_directory": str(folder),
         "services": [],
     }
     fabric = Fabric(zookeeper, client, haproxy, root, document)
@@ -104,3 +121,23 @@ def fabric(zookeeper: ZooKeeper, haproxy: HAProxy, tmp_path: Path) -> Iterator[F
         instance.close()
     client.stop()
     client.close()
+
+
+@pytest.fixture
+def fabric(zookeeper: ZooKeeper, haproxy: HAProxy, tmp_path: Path) -> Iterator[Fabric]:
+    with fabric_of(zookeeper, haproxy, tmp_path) as fabric:
+        yield fabric
+
+
+@pytest.fixture
+def ensemble_fabric(ensemble: Ensemble, haproxy: HAProxy, tmp_path: Path) -> Iterator[Fabric]:
+    with fabric_of(ensemble, haproxy, tmp_path) as fabric:
+        yield fabric
+
+
+@pytest.fixture
+def daemon(fabric: Fabric, tmp_path: Path) -> Iterator[Daemon]:
+    fabric.document["resync_interval"] = "60s"
+    daemon = Daemon(fabric, tmp_path)
+    yield daemon
+    daemon.close()

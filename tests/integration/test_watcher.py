@@ -4,87 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import queue
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from daemon import MODULES
 from programs import get, wait_for
-
-MODULES = Path(__file__).parents[2] / "module_utils"
-
-
-class Daemon:
-    """`python3 -m selvage.watcher` under a systemd of our own."""
-
-    def __init__(self, fabric, folder):
-        self.config = folder / "reconciler.json"
-        self.fabric = fabric
-        self._said = queue.SimpleQueue()
-        self._log = folder / "watcher.log"
-        self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._systemd.bind(str(folder / "notify"))
-        threading.Thread(target=self._listen, daemon=True).start()
-        self._environment = os.environ | {
-            "NOTIFY_SOCKET": str(folder / "notify"),
-            "WATCHDOG_USEC": "2000000",
-        }
-        self.process = None
-
-    def configure(self):
-        self.config.write_text(json.dumps(self.fabric.document))
-
-    def start(self, *program):
-        self.configure()
-        command = [sys.executable, *(program or ("-m", "selvage.watcher"))]
-        with self._log.open("a") as log:
-            self.process = subprocess.Popen(
-                [*command, "--config", str(self.config)],
-                cwd=MODULES,
-                env=self._environment,
-                stderr=log,
-            )
-        wait_for(lambda: self.heard("READY=1"))
-
-    def _listen(self):
-        # A socket that nobody reads is soon full, and its writer stands still.
-        while message := self._systemd.recv(4096):
-            self._said.put(message.decode())
-
-    def heard(self, word):
-        """Whether it has said this to systemd since the last time someone asked."""
-        said = [self._said.get() for _ in range(self._said.qsize())]
-        return any(line.startswith(word) for message in said for line in message.splitlines())
-
-    @property
-    def log(self):
-        return self._log.read_text()
-
-    def stop(self, number=signal.SIGTERM):
-        if self.process is not None:
-            self.process.send_signal(number)
-            code = self.process.wait(20)
-            self.process = None
-            return code
-        return None
-
-    def close(self):
-        self.stop(signal.SIGKILL)
-        self._systemd.shutdown(socket.SHUT_RD)
-
-
-@pytest.fixture
-def daemon(fabric, tmp_path):
-    fabric.document["resync_interval"] = "60s"
-    daemon = Daemon(fabric, tmp_path)
-    yield daemon
-    daemon.close()
+from traffic import traffic
 
 
 @pytest.fixture
@@ -290,26 +218,6 @@ def test_check_validates_the_file(fabric, daemon):
     assert check().stderr == (
         f"{daemon.config}: services[0].port: expected a whole number from 1 to 65535, got 0\n"
     )
-
-
-@contextmanager
-def traffic(port, clients=4):
-    """Requests all the time; what was answered, in order."""
-    answers, stop = [], threading.Event()
-
-    def client():
-        while not stop.is_set():
-            answers.append(get(port))
-
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 def test_traffic_under_joins_and_leaves_loses_no_request(fabric, daemon, serving):
