@@ -87,7 +87,7 @@ def test_other_weights_are_scaled_to_the_largest():
     assert scale([1_000, 500, 1, 0]) == (256, 128, 1, 0)
 
 
-@given(st.lists(st.floats(0, 1_000_000) | st.integers(0, 300)))
+@given(st.lists(st.floats(1e-6, 1_000_000) | st.integers(0, 300)))
 def test_scaled_weights_keep_their_order_and_nothing_falls_silent(weights):
     scaled = scale(weights)
     assert all(0 <= weight <= 256 for weight in scaled)
