@@ -128,5 +128,5 @@ def _selector(value: object) -> str:
 def _weight(value: object) -> float:
     # A bool is an int to isinstance.
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_WEIGHT:
-        return abs(float(value))
+        return float(value)
     raise Refused(f"weight: expected a number from 0 to {MAX_WEIGHT}, got {grammar.shown(value)}")

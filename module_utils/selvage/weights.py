@@ -15,5 +15,7 @@ def scale(weights: Sequence[float]) -> tuple[int, ...]:
     """
     if all(weight <= WEIGHT_MAX and weight == int(weight) for weight in weights):
         return tuple(int(weight) for weight in weights)
-    factor = WEIGHT_MAX / max(weights)
-    return tuple(max(1, round(weight * factor)) if weight else 0 for weight in weights)
+    largest = max(weights)
+    return tuple(
+        max(1, round(weight / largest * WEIGHT_MAX)) if weight else 0 for weight in weights
+    )

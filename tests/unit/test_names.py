@@ -224,7 +224,7 @@ def test_what_is_not_asked_for_is_forgotten(zone):
     resolver.addresses(["app2"])
     assert resolver.known.keys() == {"app1", "app2", "app9"}
     zone.now = 3_600.0
-    resolver.addresses(["app2"])
+    resolver.addresses(["other"])
     assert resolver.known.keys() == {"app2"}
 
 

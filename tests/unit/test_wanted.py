@@ -85,6 +85,7 @@ def test_whole_weights_stay_as_they_are():
 def test_other_weights_are_scaled_to_the_largest():
     assert scale([0.5, 1]) == (128, 256)
     assert scale([1_000, 500, 1, 0]) == (256, 128, 1, 0)
+    assert scale([5e-324]) == (256,)
 
 
 @given(st.lists(st.floats(1e-6, 1_000_000) | st.integers(0, 300)))
