@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from . import lock, overrides, services_file
+from . import lock, metrics, overrides, services_file
 from .fields import Invalid
 from .haproxy_runtime import HAProxyUnavailable
 from .memory import Memory, MemoryFile
+from .metrics import Snapshot
 from .names import Resolver
 from .one_pass import Pass, State
+from .overrides import Override
 from .plan import Node
 from .prober import Prober
 from .registration import Reading, Rules, hosts
@@ -56,25 +58,32 @@ def reconcile(
     reconciler = Reconciler(settings)
     with connected(settings.registry) as client:
         view = RegistryView(client, settings.registry.root, (s.name for s in settings.services))
+        read_at = 0.0
 
         def registry() -> Content:
+            nonlocal read_at
             view.expire()
             view.refresh(settings.registry.session_timeout_ms / 1000)
+            read_at = time.time()
             return view.content
 
         result = reconciler.run(registry, dry_run=dry_run, released=released)
+        if dry_run:
+            return result
         longest_ms = max((service.drain_ms for service in settings.services), default=0)
         deadline = time.monotonic() + longest_ms / 1000 + _GRACE_S
         pause_s = 0.0
-        while result.again_s is not None and not dry_run:
+        problems: tuple[str, ...] = ()
+        while result.again_s is not None:
             if time.monotonic() >= deadline:
-                return replace(
-                    result, problems=(*result.problems, "servers that left are still in use")
-                )
+                problems = ("servers that left are still in use",)
+                break
             pause_s = min(max(2 * pause_s, result.again_s), 1.0)
             time.sleep(pause_s)
             result = result.then(reconciler.run(registry, released=released))
-    return result
+    problems = (*result.problems, *problems)
+    problem = reconciler.measure(read_at=read_at, connected=True, problems=len(problems))
+    return replace(result, problems=problems if problem is None else (*problems, problem))
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class Reconciler:
         self._unfinished: frozenset[str] | None = None
         self._refused: frozenset[str] = frozenset()
         self._standing: tuple[str, ...] = ()
+        self._overrides: tuple[Override, ...] = ()
+        self._passed_at = 0.0
         self.latest: dict[str, ServiceResult] = {}
 
     def run(
@@ -148,7 +159,8 @@ class Reconciler:
             finally:
                 if not dry_run:
                     problems += self._remember()
-        self._maintained = maintained
+        self._maintained, self._overrides = maintained, found
+        self._passed_at = time.time()
         self.latest |= {service.name: service for service in result.services}
         self._unfinished = one.unfinished
         if whole:
@@ -160,6 +172,25 @@ class Reconciler:
         looks_s += [result.look_s] if result.look_s is not None else []
         looks_s += [_LOOK_UP_S] if self._unresolved else []
         return replace(result, look_s=min(looks_s, default=None))
+
+    def measure(self, *, read_at: float, connected: bool, problems: int) -> str | None:
+        """Write the metrics, with these parts of the `Snapshot`; the problem with that, if any."""
+        now = time.time()
+        snapshot = Snapshot(
+            read_at=read_at,
+            passed_at=self._passed_at,
+            connected=connected,
+            problems=problems,
+            overrides=sum(override.until > now for override in self._overrides),
+            services=self.latest.values(),
+            counters=self._state.memory.counters,
+        )
+        path = Path(self._settings.metrics_file)
+        try:
+            metrics.write(path, metrics.render(snapshot))
+        except OSError as error:
+            return f"{path}: cannot be written: {error.strerror}"
+        return None
 
     def _node(self, memory: Memory, maintained: Collection[str], released: Collection[str]) -> Node:
         return Node(

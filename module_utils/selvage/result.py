@@ -26,6 +26,11 @@ class ServiceResult:
     refused: tuple[Refusal, ...] = ()
     out_of_service: tuple[Refusal, ...] = ()
 
+    @property
+    def size(self) -> int:
+        """The number of servers afterwards."""
+        return len({*self.kept, *self.changed, *self.added})
+
 
 @dataclass(frozen=True)
 class Result:

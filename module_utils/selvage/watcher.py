@@ -39,6 +39,9 @@ _LONGEST_RETRY_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 1.0
 _TURN_S: Final = 1.0
 _LOCK_LIMIT_S: Final = 5.0
+# How often metrics are written: at most while much happens, and when nothing does.
+_METRICS_S: Final = 5.0
+_METRICS_IDLE_S: Final = 15.0
 
 _logger = logging.getLogger(__name__)
 
@@ -74,6 +77,11 @@ class Watcher:
         self._summary = "no pass yet"
         self._status = ""
         self._fed_at = 0.0
+        # When the registry was read, and whether watches would have told of a change since.
+        self._read_at, self._current = 0.0, False
+        self._measured_at = 0.0
+        self._measured = True
+        self._metrics_problem: str | None = None
         self._begin(settings)
 
     def _begin(self, settings: Settings) -> None:
@@ -87,6 +95,7 @@ class Watcher:
         # When the next pass looks at everything, and not only at what changed.
         self._whole_at = now
         self._was_connected = False
+        self._current = False
         self._session = Session(
             settings.registry,
             lambda state: self._events.put(
@@ -126,6 +135,8 @@ class Watcher:
 
     def _heed(self, happening: Event) -> None:
         now = time.monotonic()
+        if happening in (Event.CHANGED, Event.CONNECTED, Event.DISCONNECTED):
+            self._current = False
         if happening is Event.STOP:
             self._stop = True
         elif happening is Event.RELOAD:
@@ -166,6 +177,7 @@ class Watcher:
                 self._tell(service)
             self._tell_pass(result)
             self._after(result.problems, result.again_s, result.look_s)
+        self._measured = False
         if not self._ready:
             self._ready = True
             systemd.notify("READY=1")
@@ -177,6 +189,7 @@ class Watcher:
         if verified:
             self._view.verify(limit_s)
         self._view.refresh(limit_s)
+        self._read_at, self._current = time.time(), True
         return self._view.content
 
     def _after(
@@ -227,7 +240,7 @@ class Watcher:
         if new:
             bad = facts["held"] or facts["refused"]
             level = logging.WARNING if bad else logging.INFO
-            event(_logger, level, "service", name=service.name, servers=_size(service), **new)
+            event(_logger, level, "service", name=service.name, servers=service.size, **new)
 
     def _tell_pass(self, result: Result) -> None:
         if result.reloaded:
@@ -236,7 +249,7 @@ class Watcher:
         held = sum(service.held is not None for service in services)
         refused = sum(len(service.refused) for service in services)
         self._summary = (
-            f"{len(services)} services, {sum(map(_size, services))} servers"
+            f"{len(services)} services, {sum(service.size for service in services)} servers"
             + (f"; {held} held" if held else "")
             + (f"; {refused} registrations refused" if refused else "")
         )
@@ -247,14 +260,25 @@ class Watcher:
         if watchdog_s is not None and now - self._fed_at >= min(watchdog_s, _TURN_S):
             self._fed_at = now
             systemd.notify("WATCHDOG=1")
+        pause_s = _METRICS_IDLE_S if self._measured else _METRICS_S
+        if self._ready and now - self._measured_at >= pause_s:
+            self._measured_at, self._measured = now, True
+            self._measure()
         status = "; ".join([self._summary, *self._problems])
         if status != self._status:
             self._status = status
             systemd.notify(f"STATUS={status}")
 
-
-def _size(service: ServiceResult) -> int:
-    return len({*service.kept, *service.changed, *service.added})
+    def _measure(self) -> None:
+        connected = self._session.connected
+        if connected and self._current:
+            self._read_at = time.time()
+        problem = self._reconciler.measure(
+            read_at=self._read_at, connected=connected, problems=len(self._problems)
+        )
+        if problem is not None and problem != self._metrics_problem:
+            event(_logger, logging.ERROR, "no metrics", problem=problem)
+        self._metrics_problem = problem
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

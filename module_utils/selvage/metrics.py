@@ -1,0 +1,146 @@
+"""Metrics of the reconciler: a file in Prometheus' text format, for a textfile collector."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .result import ServiceResult
+
+_SAMPLE: Final = re.compile(r'(selvage_[a-z_]+_total)(\{[a-z]+="[a-z]+"\})?')
+_COUNTERS: Final = {
+    "selvage_steps_total": "Commands for servers that were sent to HAProxy.",
+    "selvage_reloads_total": "Reloads of HAProxy.",
+    "selvage_probes_total": "Instances that were checked before they joined.",
+    "selvage_drift_total": "Changes of somebody else's in HAProxy that were found.",
+}
+# What one wants to see the first time of has to begin at zero.
+_ZEROS: Final = (
+    *(
+        f'selvage_steps_total{{step="{step}"}}'
+        for step in (
+            "add",
+            "admit",
+            "demote",
+            "disable",
+            "drain",
+            "maxconn",
+            "remove",
+            "undrain",
+            "weight",
+        )
+    ),
+    *(f'selvage_reloads_total{{result="{result}"}}' for result in ("done", "refused")),
+    *(f'selvage_probes_total{{result="{result}"}}' for result in ("passed", "failed")),
+    "selvage_drift_total",
+)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Times are in seconds since 1970, 0 for never.
+
+    `read_at` is when the registry was last known to be as it was read.
+    """
+
+    read_at: float
+    passed_at: float
+    connected: bool
+    problems: int
+    overrides: int
+    services: Collection[ServiceResult]
+    counters: Mapping[str, int]
+
+
+def render(snapshot: Snapshot) -> str:
+    """The text of the file. Pure."""
+    return "".join(f"{line}\n" for line in _lines(snapshot))
+
+
+def write(path: Path, text: str) -> None:
+    """Put the text in the file's place, for everyone to read; raises OSError."""
+    # Cron's run, the daemon and a person may write at the same time.
+    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            os.fchmod(handle, 0o644)
+            file.write(text)
+        Path(unfinished).replace(path)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+
+
+def _lines(snapshot: Snapshot) -> Iterator[str]:
+    for name, meaning, value in (
+        (
+            "selvage_registry_read_timestamp_seconds",
+            "When the registry was last known to be as it was read; 0 for never.",
+            f"{snapshot.read_at:.3f}",
+        ),
+        (
+            "selvage_pass_timestamp_seconds",
+            "When the last pass of the reconciler ended.",
+            f"{snapshot.passed_at:.3f}",
+        ),
+        (
+            "selvage_registry_connected",
+            "Whether there is a connection to the registry.",
+            int(snapshot.connected),
+        ),
+        ("selvage_problems", "What the last pass could not do.", snapshot.problems),
+        ("selvage_overrides", "Servers in maintenance by an operator's word.", snapshot.overrides),
+    ):
+        yield from _head(name, meaning, "gauge")
+        yield f"{name} {value}"
+    services = sorted(snapshot.services, key=lambda service: service.name)
+    for name, meaning, values in (
+        (
+            "selvage_service_held",
+            "Whether the service does not follow the registry or the catalogue.",
+            [int(service.held is not None) for service in services],
+        ),
+        (
+            "selvage_service_refused",
+            "Registrations that were refused.",
+            [len(service.refused) for service in services],
+        ),
+        (
+            "selvage_service_out_of_service",
+            "Registrations that say themselves that they take no traffic.",
+            [len(service.out_of_service) for service in services],
+        ),
+        (
+            "selvage_service_servers",
+            "Servers that the service has in HAProxy, healthy or not.",
+            [service.size for service in services],
+        ),
+    ):
+        yield from _head(name, meaning, "gauge")
+        for service, value in zip(services, values, strict=True):
+            yield f'{name}{{service="{_escaped(service.name)}"}} {value}'
+    yield from _counters(snapshot.counters)
+
+
+def _counters(counted: Mapping[str, int]) -> Iterator[str]:
+    samples = sorted({**dict.fromkeys(_ZEROS, 0), **counted}.items())
+    for name, meaning in _COUNTERS.items():
+        yield from _head(name, meaning, "counter")
+        for sample, value in samples:
+            match = _SAMPLE.fullmatch(sample)
+            if match is not None and match[1] == name:
+                yield f"{sample} {value}"
+
+
+def _head(name: str, meaning: str, kind: str) -> Iterator[str]:
+    yield f"# HELP {name} {meaning}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
