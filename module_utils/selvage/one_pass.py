@@ -280,7 +280,8 @@ class Pass:
         early_s *= random.uniform(1, 1.5)  # noqa: S311 - no secret
         self._again.append(early_s)
         names = [s.name for s in plan.services if s.reload is not None] or self._services
-        reason = f"waits {early_s:.1f} s: HAProxy was reloaded a moment ago"
+        # The same words each time, so that it is told once.
+        reason = "it waits: HAProxy was reloaded a moment ago"
         self._postponed = dict.fromkeys(names, reason)
         return True
 

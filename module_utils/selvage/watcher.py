@@ -25,6 +25,7 @@ from kazoo.protocol.states import KazooState
 from . import systemd
 from .fields import Invalid
 from .log import event, setup
+from .news import News
 from .reconcile import FAILURES, Reconciler
 from .registry import Content, RegistryUnavailable, RegistryView
 from .result import Result, ServiceResult
@@ -72,7 +73,7 @@ class Watcher:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._stop = False
         self._ready = False
-        self._told: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._news = News()
         self._problems: tuple[str, ...] = ()
         self._summary = "no pass yet"
         self._status = ""
@@ -221,24 +222,10 @@ class Watcher:
         return self._settings.resync_interval_ms / 1000
 
     def _tell(self, service: ServiceResult) -> None:
-        """One line when something is new; a server that drains is told once."""
-        facts = {
-            "added": service.added,
-            "removed": service.removed,
-            "changed": service.changed,
-            "drift": service.drift,
-            "held": (service.held,) if service.held else (),
-            "refused": tuple(f"{r.child}: {r.reason}" for r in service.refused),
-        }
-        known = self._told.get(service.name, {})
-        self._told[service.name] = facts
-        new = {
-            what: ",".join(values) or "none"
-            for what, values in facts.items()
-            if values != known.get(what, ()) and (values or what in ("held", "refused"))
-        }
+        """One line when something is new."""
+        new = self._news.of(service)
         if new:
-            bad = facts["held"] or facts["refused"]
+            bad = service.held or service.refused or service.drift
             level = logging.WARNING if bad else logging.INFO
             event(_logger, level, "service", name=service.name, servers=service.size, **new)
 
