@@ -1,4 +1,4 @@
-"""`haproxy_backends` as Ansible runs it."""
+"""`haproxy_backends` and `haproxy_maintenance` as Ansible runs them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def ansible(fabric, tmp_path):
-    """Run the module on localhost; what it returned."""
+    """Run a module on localhost; what it returned."""
     config = tmp_path / "reconciler.json"
 
-    def run(*arguments, **parameters):
+    def run(*arguments, module="haproxy_backends", **parameters):
         config.write_text(json.dumps(fabric.document))
         environment = os.environ | {
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -27,7 +27,7 @@ def ansible(fabric, tmp_path):
         }
         command = [str(Path(sys.executable).with_name("ansible")), "localhost", "-c", "local"]
         command += ["-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}"]
-        command += ["-m", "haproxy_backends", *arguments]
+        command += ["-m", module, *arguments]
         command += ["-a", json.dumps({"config": str(config), **parameters})]
         ended = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -83,3 +83,52 @@ def test_check_then_run_then_fail(fabric, ansible):
     assert failed["msg"].startswith(f"{fabric.haproxy.admin_socket}: ")
     assert "\n" not in failed["msg"]
     assert failed["services"][0]["removed"] == [one.server("inventory")]
+
+
+def test_what_a_guard_holds_is_released_at_a_word(fabric, ansible):
+    port = fabric.service(guards={"min_servers": 2})
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.register(two.child)
+    fabric.reconcile()
+    fabric.deregister(one.child)
+    held = ansible()
+    reason = "only 1 would be left, and guards.min_servers is 2"
+    assert held["services"][0]["held"] == reason
+    assert f"inventory is held: {reason}" in held["warnings"]
+    released = ansible(release=["inventory"])
+    assert released["changed"]
+    assert released["services"][0]["removed"] == [one.server("inventory")]
+    assert fabric.answers(port) == {"two"}
+
+
+def test_maintenance_is_idempotent_and_its_check_true(fabric, ansible, tmp_path):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.register(two.child)
+    fabric.reconcile()
+
+    def maintain(*arguments, **parameters):
+        place = {"module": "haproxy_maintenance", "service": "inventory", "server": one.child}
+        return ansible(*arguments, **place, **parameters)
+
+    words = {"reason": "new disk", "for": "2h"}
+    check = maintain("--check", "--diff", **words)
+    assert check["changed"]
+    assert check["diff"]["prepared"] == f"inventory {one.child} maint for 2h: new disk\n"
+    assert not (tmp_path / "overrides").exists()
+    assert maintain(**words)["changed"]
+    assert not maintain(**words)["changed"]
+    assert ansible()["services"][0]["changed"] == [one.server("inventory")]
+    assert fabric.answers(port) == {"two"}
+
+    assert maintain("--check", state="ready")["changed"]
+    assert maintain(state="ready")["changed"]
+    assert not maintain(state="ready")["changed"]
+    fabric.reconcile()
+    assert fabric.answers(port) == {"one", "two"}
+
+    assert maintain()["msg"] == "state is maint but all of the following are missing: reason, for"
+    bad = maintain(**words | {"for": "soon"})
+    assert bad["msg"].startswith("for: expected a duration from 1s to 720h")

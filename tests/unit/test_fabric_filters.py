@@ -56,3 +56,44 @@ def test_subscriptions_name_services_of_the_catalogue():
         "app3: haproxy_services: 'order' is not in fabric_services, which has: inventory, orders",
         "app4: haproxy_services: expected a list of names, got 'x'",
     ]
+
+
+GOOD = {
+    "service": "inventory",
+    "server": "198.18.0.21:8080",
+    "state": "maint",
+    "reason": "new disk",
+    "for": "2h",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"server": "[2001:db8::1]:80"},
+        {"for": "30m"},
+        {"state": "ready", "reason": "", "for": ""},
+    ],
+)
+def test_good_requests_for_maintenance(change):
+    assert fabric.maintenance_problem({**GOOD, **change}, [{"name": "inventory"}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"service": ""}, "-e service=: expected one of inventory, orders, got ''"),
+        ({"service": "inventry"}, "-e service=: expected one of inventory, orders, got 'inventry'"),
+        ({"server": "app1"}, "-e server=: expected ADDRESS:PORT, such as 198.18.0.21:8080, got"),
+        ({"state": "drain"}, "-e state=: expected maint or ready, got 'drain'"),
+        ({"reason": ""}, "-e reason=: expected one line for whoever comes next, got ''"),
+        ({"reason": "a\nb"}, "-e reason=: expected one line"),
+        ({"for": 2}, "-e for=: expected a duration, such as 2h, got '2'"),
+    ],
+)
+def test_bad_requests_for_maintenance(change, problem):
+    services = [{"name": "inventory"}, {"name": "orders"}]
+    said = fabric.maintenance_problem({**GOOD, **change}, services)
+    assert said.startswith(problem)
+    assert "\n" not in said
