@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -329,6 +330,63 @@ def test_an_edited_services_file_is_put_right(fabric, four):
     fabric.reconcile()
     assert fabric.services_file == before
     assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+
+
+# Tiers
+
+
+def registered(instance, weight, zone):
+    """The znode as the registrar writes it: name and data."""
+    data = {"host": "127.0.0.1", "port": instance.port, "name": instance.name, "weight": weight}
+    return f"{instance.name}_{instance.port}", json.dumps(
+        data | {"labels": {"zone": zone}}
+    ).encode()
+
+
+def shares(port, requests):
+    """How many requests each instance answered."""
+    return Counter(get(port) for _ in range(requests))
+
+
+def test_a_canary_gets_its_share_and_more_at_runtime(fabric):
+    port = fabric.service()
+    stable, canary = fabric.instance("stable"), fabric.instance("canary")
+    fabric.register(*registered(stable, 19, "a"))
+    fabric.register(*registered(canary, 1, "a"))
+    fabric.reconcile()
+    assert 9 <= shares(port, 200)["canary"] <= 11
+    child, data = registered(canary, 19, "a")
+    fabric.client.set(f"{fabric.root}/inventory/{child}", data)
+    assert fabric.reconcile().commands == (
+        f"set server inventory/{canary.server('inventory')} weight 19",
+    )
+    assert 99 <= shares(port, 200)["canary"] <= 101
+
+
+def test_other_zones_are_a_reserve_or_get_a_share(fabric):
+    """One instance nearby, two elsewhere."""
+    zone = {"others": "backup"}
+    port = fabric.service(zone=zone)
+    fabric.document["zone"] = "a"
+    near, far, further = (fabric.instance(name) for name in ("near", "far", "further"))
+    fabric.register(*registered(near, 1, "a"))
+    fabric.register(*registered(far, 1, "b"))
+    fabric.register(*registered(further, 1, "b"))
+    fabric.reconcile()
+    assert shares(port, 20) == {"near": 20}
+    near.healthy = False
+    wait_for(lambda: "near" not in shares(port, 4))
+    # Both of them, and not the first alone.
+    assert shares(port, 20) == {"far": 10, "further": 10}
+
+    near.healthy = True
+    zone |= {"others": "weighted", "weight": 25}
+    fabric.reconcile()
+    wait_for(lambda: shares(port, 6).keys() == {"near", "far", "further"})
+    counts = shares(port, 120)
+    assert 78 <= counts["near"] <= 82
+    assert 19 <= counts["far"] <= 21
+    assert not fabric.reconcile().changed
 
 
 # Explain
