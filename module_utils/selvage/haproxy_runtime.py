@@ -291,10 +291,9 @@ class Master:
         try:
             answer = self._ask("reload")
         except HAProxyUnavailable:
-            # The master may close the connection while it replaces itself: the list tells.
+            # HAProxy 2.6 answers nothing, nor may a master that replaces itself: the list tells.
             answer = ""
         deadline = time.monotonic() + self._timeout_s
-        # HAProxy 2.6 answers `reload` with nothing: the list tells.
         former = before.master, before.reloads
         after = self._wait(lambda now: (now.master, now.reloads) != former, deadline)
         if after.worker is None or answer.startswith("Success=0"):
@@ -370,4 +369,7 @@ def _exchange(path: str, line: str, timeout_s: float, *, half_close: bool) -> st
     except OSError as error:
         reason = error.strerror or str(error)
         raise HAProxyUnavailable(f"{path}: {reason}; is HAProxy running?") from error
+    if not answer:
+        # Even where there is nothing to say HAProxy sends a newline, unless it ends just now.
+        raise HAProxyUnavailable(f"{path}: HAProxy closed the connection without an answer")
     return answer.decode("utf-8", "replace")

@@ -145,7 +145,7 @@ class Pass:
         except HAProxyUnavailable as error:
             self._live = None
             if self._names is None:
-                self._problems.append(f"{error} It starts with what its services file says.")
+                self._problems.append(f"{error}; it starts with what its services file says")
         else:
             self._forget_undrained()
         return self._plan()

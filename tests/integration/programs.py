@@ -179,8 +179,8 @@ class HAProxy(Program):
         return next(int(row[2]) for row in rows if row[1:2] == ["master"])
 
     def servers(self, service: str) -> dict[str, dict[str, str]]:
-        """Per server the columns of `show servers state`."""
-        lines = self.ask("show servers state").splitlines()
+        """Per server the columns of `show servers state`; a worker that is ending says nothing."""
+        lines = self.ask("show servers state").splitlines() or ["1", "#"]
         header = lines[1].removeprefix("# ").split()
         rows = [dict(zip(header, line.split(), strict=False)) for line in lines[2:] if line]
         return {row["srv_name"]: row for row in rows if row["be_name"] == service}

@@ -109,8 +109,8 @@ class RegistryRelay:
 class SocketRelay:
     """Forwards to one of HAProxy's sockets, line by line.
 
-    `change` gets each line, and gives what is forwarded; None swallows it, as if HAProxy had said
-    nothing. It may wait.
+    `change` gets each line, and gives what is forwarded. None swallows it, as if HAProxy had done
+    it; an empty one too, as if HAProxy had ended. It may wait.
     """
 
     def __init__(self, target: Path, *, half_close: bool = False) -> None:
@@ -139,6 +139,7 @@ class SocketRelay:
             line = self.change(said.decode().strip())
             if line is None:
                 client.sendall(b"\n")
+            if not line:
                 return
             with socket.socket(socket.AF_UNIX) as server:
                 server.connect(str(self._target))

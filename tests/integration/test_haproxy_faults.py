@@ -1,0 +1,239 @@
+"""HAProxy that restarts, reloads, hangs, refuses or forgets while a pass is at work."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from functools import partial
+
+import pytest
+from programs import get, wait_for
+from relay import SocketRelay
+
+from selvage.haproxy_runtime import HAProxyUnavailable
+from selvage.reconcile import Reconciler
+
+
+@pytest.fixture
+def admin(fabric, haproxy):
+    """The way to the stats socket."""
+    relay = SocketRelay(haproxy.admin_socket)
+    fabric.document["haproxy"]["admin_socket"] = str(relay.path)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def master(fabric, haproxy):
+    """The way to the master's socket."""
+    relay = SocketRelay(haproxy.master_socket, half_close=True)
+    fabric.document["haproxy"]["master_socket"] = str(relay.path)
+    yield relay
+    relay.close()
+
+
+def passes(reconciler, content, *, until_told=False):
+    """Pass after pass, as the daemon makes them, until all is done; the problems on the way."""
+    problems = []
+    for _ in range(200):
+        try:
+            result = reconciler.run(lambda: content)
+        except HAProxyUnavailable as error:
+            if until_told:
+                raise
+            problems.append(str(error))
+        else:
+            problems += result.problems
+            if result.again_s is None and not result.problems:
+                return problems
+        time.sleep(0.02)
+    raise AssertionError(problems)
+
+
+def restart(haproxy):
+    haproxy.stop()
+    haproxy.start()
+
+
+def reload_by_hand(haproxy):
+    haproxy.ask("reload", haproxy.master_socket)
+
+
+@pytest.mark.parametrize("happening", [restart, reload_by_hand])
+def test_what_happens_to_haproxy_during_a_pass_is_made_good(fabric, admin, haproxy, happening):
+    port = fabric.service()
+    stays, one, two = (fabric.instance(name) for name in ("stays", "one", "two"))
+    contents = [{"inventory": {stays.child: b"", guest.child: b""}} for guest in (one, two)]
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, contents[0])
+    for point in itertools.count():
+        number = (point + 1) % 2
+        guest, lines = (one, two)[number], itertools.count()
+
+        def change(line, point=point, lines=lines):
+            if next(lines) == point:
+                happening(haproxy)
+            return line
+
+        admin.change = change
+        passes(reconciler, contents[number])
+        admin.change = lambda line: line
+        # After a reload by hand, two workers serve for a moment.
+        wait_for(partial(settled, fabric, contents[number], (stays, guest)))
+        wait_for(lambda guest=guest: fabric.answers(port) == {"stays", guest.name})
+        if next(lines) <= point:
+            break
+    assert point > 8
+
+
+def settled(fabric, content, instances):
+    """There is nothing to do, and these are the servers."""
+    problems = passes(Reconciler(fabric.settings()), content)
+    servers = {instance.server("inventory") for instance in instances}
+    return problems == [] and servers == {*fabric.haproxy.servers("inventory")}
+
+
+def test_a_command_that_does_nothing_is_noticed(fabric, admin):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, {"inventory": {one.child: b""}})
+    content = {"inventory": {one.child: b"", two.child: b""}}
+    admin.change = lambda line: None if line.startswith("set server") else line
+    data = {"inventory": {"one": f'{{"host":"127.0.0.1","port":{one.port},"weight":7}}'.encode()}}
+    (problem,) = reconciler.run(lambda: data).problems
+    name = one.server("inventory")
+    assert problem == f"HAProxy does not run what it took: inventory: SetWeight {name}"
+    admin.change = lambda line: line
+    assert passes(reconciler, content) == []
+    assert fabric.answers(port) == {"one", "two"}
+
+
+@pytest.mark.parametrize("word", ["show backend", "show servers", "show stat", "get var"])
+def test_a_worker_that_ends_before_it_answers_runs_nothing_else(fabric, admin, haproxy, word):
+    """No answer is not an answer: a HAProxy without services would be reloaded."""
+    fabric.service()
+    content = {"inventory": {fabric.instance("one").child: b""}}
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, content)
+    before = fabric.services_file
+    admin.change = lambda line: "" if word in line else line
+    (problem,) = reconciler.run(lambda: content).problems
+    assert "HAProxy closed the connection without an answer" in problem
+    admin.change = lambda line: line
+    assert passes(reconciler, content) == []
+    assert fabric.services_file == before
+    assert haproxy.reloads() == 1
+
+
+def test_a_refused_add_does_not_keep_others_from_joining_and_leaving(fabric, admin, haproxy):
+    port = fabric.service()
+    stays, leaves, joins, odd = (fabric.instance(n) for n in ("stays", "leaves", "joins", "odd"))
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, {"inventory": {stays.child: b"", leaves.child: b""}})
+    content = {"inventory": {stays.child: b"", joins.child: b"", odd.child: b""}}
+    name = odd.server("inventory")
+    admin.change = lambda line: line.replace(f"{name} 127", f"{name} no-address 127")
+    problems = reconciler.run(lambda: content).problems
+    assert any(f"to: add server inventory/{name} 127.0.0.1" in problem for problem in problems)
+    others = {stays.server("inventory"), joins.server("inventory")}
+    wait_for(
+        lambda: (
+            reconciler.run(lambda: content).problems
+            and haproxy.servers("inventory").keys() == others
+        )
+    )
+    assert fabric.answers(port) == {"stays", "joins"}
+    admin.change = lambda line: line
+    assert passes(reconciler, content) == []
+    assert fabric.answers(port) == {"stays", "joins", "odd"}
+
+
+@pytest.mark.parametrize("word", ["add server", "state drain", "del server"])
+def test_a_socket_that_hangs_in_the_middle_is_told_and_made_good(fabric, admin, haproxy, word):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    contents = [{"inventory": {guest.child: b""}} for guest in (one, two)]
+    passes(Reconciler(fabric.settings()), contents[0])
+    told = hang(admin, word)
+    fabric.document["haproxy"]["timeout"] = "1s"
+    with pytest.raises(HAProxyUnavailable) as failure:
+        passes(Reconciler(fabric.settings()), contents[1], until_told=True)
+    assert str(failure.value).endswith("admin.sock.relay: HAProxy does not answer within 1 s")
+    told.set()
+    fabric.document["haproxy"]["timeout"] = "5s"
+    passes(Reconciler(fabric.settings()), contents[1])
+    assert fabric.answers(port) == {"two"}
+    assert haproxy.servers("inventory").keys() == {two.server("inventory")}
+    assert not Reconciler(fabric.settings()).run(lambda: contents[1]).changed
+
+
+@pytest.mark.parametrize("word", ["show proc", "reload"])
+def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word):
+    fabric.document["reload_interval"] = "100ms"
+    port = fabric.service()
+    one = fabric.instance("one")
+    content = {"inventory": {one.child: b""}, "orders": {one.child: b""}}
+    passes(Reconciler(fabric.settings()), content)
+    before = fabric.services_file
+    other = fabric.service("orders")
+    told = hang(master, word)
+    fabric.document["haproxy"]["timeout"] = "1s"
+    (problem,) = Reconciler(fabric.settings()).run(lambda: content).problems
+    assert problem.startswith("orders: left as it was: HAProxy was not reloaded in time: ")
+    assert "\n" not in problem
+    # HAProxy may start at any moment, with what it is known to take.
+    assert fabric.services_file == before
+    assert fabric.answers(port) == {"one"}
+    # Now the master hears what it was told before, with nobody there for the answer.
+    told.set()
+    fabric.document["haproxy"]["timeout"] = "5s"
+    passes(Reconciler(fabric.settings()), content)
+    wait_for(lambda: get(other) == "one")
+    assert passes(Reconciler(fabric.settings()), content) == []
+    assert "listen orders" in fabric.services_file
+
+
+def hang(relay, word):
+    """The socket says nothing to a line with this word, until the event is set."""
+    release = threading.Event()
+
+    def change(line):
+        if word in line:
+            release.wait(60)
+        return line
+
+    relay.change = change
+    return release
+
+
+def test_reloads_keep_their_distance_whoever_makes_them(fabric, master, haproxy):
+    """Each run has a reconciler of its own, as in a process of its own."""
+    fabric.document["reload_interval"] = "1s"
+    for number in range(3):
+        fabric.service(f"service{number}")
+        fabric.reconcile()
+    times = [at for at, line in master.lines if line == "reload"]
+    assert len(times) == 3
+    assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(times))
+    assert haproxy.reloads() == 3
+    assert not fabric.reconcile().changed
+
+
+def test_a_reload_by_hand_and_ours_keep_their_distance(fabric, master, haproxy):
+    """Two of them 10 to 60 ms apart can leave the last configuration not running."""
+    for number in range(3):
+        name = f"service{number}"
+        port = fabric.service(name)
+        fabric.register(fabric.instance("one").child, service=name)
+        fabric.document["reload_interval"] = "100ms"
+        reload_by_hand(haproxy)
+        by_hand = time.monotonic()
+        assert fabric.reconcile().problems == ()
+        assert (
+            next(at for at, line in master.lines if line == "reload" and at > by_hand)
+            > by_hand + 0.1
+        )
+        assert get(port) == "one"
+    assert not fabric.reconcile().changed
