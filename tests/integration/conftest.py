@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from kazoo.client import KazooClient
-from programs import HAProxy, Instance, ZooKeeper, free_port, get
 
+from programs import HAProxy, Instance, ZooKeeper, free_port, get
 from selvage import settings
 from selvage.reconcile import Result, reconcile
 

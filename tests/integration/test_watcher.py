@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from programs import get, wait_for
 
 MODULES = Path(__file__).parents[2] / "module_utils"

@@ -80,12 +80,16 @@ class ZooKeeper(Program):
         )
 
     def start(self) -> None:
+        self.launch("-Xmx128m", "-XX:TieredStopAtLevel=1")
+        wait_for(lambda: "Mode:" in self.command("srvr"), 30)
+
+    def launch(self, *java_options: str) -> None:
+        """Begin to start; a member of an ensemble serves once the others are there."""
         self.run(
-            *("java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", JARS),
+            *("java", *java_options, "-cp", JARS),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"),
         )
-        wait_for(lambda: "Mode:" in self.command("srvr"), 30)
 
     def stop(self, number: signal.Signals = signal.SIGKILL) -> None:
         super().stop(number)
