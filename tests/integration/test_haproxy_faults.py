@@ -8,9 +8,9 @@ import time
 from functools import partial
 
 import pytest
-from programs import get, wait_for
 from relay import SocketRelay
 
+from programs import get, wait_for
 from selvage.haproxy_runtime import HAProxyUnavailable
 from selvage.reconcile import Reconciler
 

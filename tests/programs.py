@@ -51,6 +51,11 @@ class Program:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
 
+    @property
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
     def send(self, number: signal.Signals) -> None:
         assert self.process
         self.process.send_signal(number)
@@ -69,9 +74,9 @@ class Program:
 class ZooKeeper(Program):
     """One standalone server; its data outlives `stop` and `start`."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         super().__init__("zookeeper")
-        self.port = free_port()
+        self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         (self.folder / "zoo.cfg").write_text(
             f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\n"
@@ -102,6 +107,11 @@ class ZooKeeper(Program):
             while piece := link.recv(65536):
                 answer += piece
         return answer.decode()
+
+    def figure(self, name: str) -> str:
+        """One of those that `mntr` tells."""
+        rows = dict(line.split("\t", 1) for line in self.command("mntr").splitlines())
+        return rows[name]
 
 
 class HAProxy(Program):

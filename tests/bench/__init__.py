@@ -1,0 +1,1 @@
+"""The benchmark, `make bench`; parts of it: `make bench BENCH="--quick --only latency,scale"`."""
