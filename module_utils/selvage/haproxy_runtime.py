@@ -53,7 +53,8 @@ _NO_BACKEND: Final = "Can't find backend."
 _VARIABLES_A_LINE: Final = 16
 # Two reloads 10 to 60 ms apart can leave the last configuration not running.
 _RELOAD_PAUSE_S: Final = 0.1
-_JUST_NOW: Final = "0d00h00m00s"
+# The master counts whole seconds of the clock, so that the second one may be a moment ago too.
+_JUST_NOW: Final = ("0d00h00m00s", "0d00h00m01s")
 
 
 class HAProxyUnavailable(Exception):
@@ -113,9 +114,11 @@ def remove(service: str, server: str, version: tuple[int, int]) -> str:
     2.6 says so at once, later ones wait for a moment.
     """
     target = _target(service, server)
+    # HAProxy 2.6 closes idle connections only of a server that is up when it gets its maintenance.
     wait = f"wait 100ms srv-removable {target}; " if version >= (3, 0) else ""
+    raised = "" if wait else f"set server {target} state drain; set server {target} health up; "
     return (
-        f"set server {target} state maint; shutdown sessions server {target};"
+        f"{raised}set server {target} state maint; shutdown sessions server {target};"
         f" {wait}del server {target}"
     )
 
@@ -262,7 +265,7 @@ def _live(fields: tuple[str, ...], row: tuple[str, ...]) -> LiveServer:
 class _Processes:
     """The master's view. `worker` is the one of the last load, None when that load failed.
 
-    `young` says that the last load may be less than a second ago.
+    `young` says that the last load may be a moment ago.
     """
 
     master: int
@@ -326,7 +329,7 @@ class Master:
         master, _, reloads, _ = masters[0]
         workers = [row for row in rows if row[1:3] == ("worker", "0")]
         worker = int(workers[0][0]) if workers else None
-        young = any(kind == "worker" and age == _JUST_NOW for _, kind, _, age in rows)
+        young = any(kind == "worker" and age in _JUST_NOW for _, kind, _, age in rows)
         return _Processes(int(master), int(reloads), worker, young)
 
     def _ask(self, line: str) -> str:

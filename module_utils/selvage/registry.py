@@ -17,7 +17,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.interfaces import IAsyncResult
-from kazoo.protocol.states import KeeperState, WatchedEvent
+from kazoo.protocol.states import EventType, KeeperState, WatchedEvent
 
 from . import multi_read
 from .fields import Fields, unique
@@ -233,35 +233,36 @@ class RegistryView:
     def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> None:
         # A client that sees a member for the first time does not know how far behind it is.
         synced = self._client.sync_async(self._root) if self._watch is None else None
-        requests = {service: self._list(service) for service in sorted(lists)}
+        get = self._get_many if self._watch is None else self._get_and_watch
         forbidden = self._forbidden - lists
         # What is not known, or stale, is None until it is read.
         read: dict[str, dict[str, bytes | None]] = {}
-        for service, request in requests.items():
-            known = self._content.get(service, {})
-            try:
-                children = self._children(service, request, deadline)
-            except NoAuthError:
-                forbidden.add(service)
-            else:
-                read[service] = {child: known.get(child) for child in children}
-        for service, child in data:
-            stale = read.setdefault(service, {**self._content.get(service, {})})
-            if child in stale:
-                stale[child] = None
-        unread = [
-            (s, c) for s, known_data in read.items() for c, d in known_data.items() if d is None
-        ]
-        get = self._get_many if self._watch is None else self._get_and_watch
-        for (service, child), found in get(unread, deadline).items():
-            if isinstance(found, bytes):
-                read[service][child] = found
-            elif isinstance(found, NoNodeError):
-                del read[service][child]
-            elif isinstance(found, NoAuthError):
-                forbidden.add(service)
-            else:
-                raise found
+        while lists or data:
+            requests = {service: self._list(service) for service in sorted(lists)}
+            for service, request in requests.items():
+                former = read.get(service, self._content.get(service, {}))
+                try:
+                    children = self._children(service, request, deadline)
+                except NoAuthError:
+                    forbidden.add(service)
+                else:
+                    read[service] = {child: former.get(child) for child in children}
+            for service, child in data:
+                stale = read.setdefault(service, {**self._content.get(service, {})})
+                if child in stale:
+                    stale[child] = None
+            unread = [(s, c) for s, known in read.items() for c, d in known.items() if d is None]
+            lists, data = set(), set()
+            for (service, child), found in get(unread, deadline).items():
+                if isinstance(found, bytes):
+                    read[service][child] = found
+                elif isinstance(found, NoNodeError):
+                    # One transaction may have replaced it by others: the list tells.
+                    lists.add(service)
+                elif isinstance(found, NoAuthError):
+                    forbidden.add(service)
+                else:
+                    raise found
         if synced is not None:
             synced.get(timeout=_left(deadline))
         if forbidden and forbidden == self._services:
@@ -324,7 +325,7 @@ class RegistryView:
         with self._lock:
             if child:
                 self._stale_data.add((service, child))
-            else:
+            if not child or event.type == EventType.DELETED:
                 self._stale_lists.add(service)
         if self._on_change:
             self._on_change()

@@ -138,6 +138,36 @@ def test_a_child_that_goes_while_it_is_read_is_not_there(view, monkeypatch):
     assert view.after(0) == {"b": b""}
 
 
+def swap(view, old, new):
+    """One transaction replaces a registration by another."""
+    transaction = view.writer.transaction()
+    transaction.delete(f"{view.path}/{old}")
+    transaction.create(f"{view.path}/{new}")
+    transaction.commit()
+
+
+def test_a_transaction_is_seen_whole_by_who_has_heard_of_one_change_in_it(view, monkeypatch):
+    view.register("a")
+    heard = iter([view.view._event])
+    monkeypatch.setattr(view.view, "_watch", lambda event: next(heard, lambda _: None)(event))
+    view.after(0)
+    swap(view, "a", "b")
+    assert view.after(1) == {"b": b""}
+
+
+def test_a_transaction_is_seen_whole_by_who_is_just_reading(view, monkeypatch):
+    view.register("a")
+    get = view.client.get_async
+
+    def get_after_swap(path, **more):
+        if path.endswith("/a"):
+            swap(view, "a", "b")
+        return get(path, **more)
+
+    monkeypatch.setattr(view.client, "get_async", get_after_swap)
+    assert view.after(0) == {"b": b""}
+
+
 def test_a_failure_is_not_an_empty_service(view, zookeeper):
     view.register("a")
     view.after(0)
