@@ -11,8 +11,8 @@ import pytest
 from daemon import Daemon
 from ensemble import Ensemble
 from kazoo.client import KazooClient
-from programs import HAProxy, Instance, ZooKeeper, free_port, get
 
+from programs import HAProxy, Instance, ZooKeeper, free_port, get
 from selvage import settings
 from selvage.reconcile import Result, reconcile
 

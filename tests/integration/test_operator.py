@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from programs import free_port, get, wait_for
 
+from programs import free_port, get, wait_for
 from selvage import overrides
 from selvage.reconcile import Reconciler, reconcile
 

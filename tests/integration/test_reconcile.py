@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from kazoo.security import make_digest_acl
-from programs import free_port, get, wait_for
 
+from programs import free_port, get, wait_for
 from selvage import haproxy_runtime, lock, services_file
 from selvage.reconcile import Reconciler
 from selvage.registry import RegistryUnavailable

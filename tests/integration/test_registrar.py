@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
+
 from programs import Instance, ZooKeeper, free_port, wait_for
 
 MODULES = Path(__file__).parents[2] / "module_utils"

@@ -8,8 +8,8 @@ from collections import Counter
 import pytest
 from kazoo.client import KazooClient
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
-from programs import wait_for
 
+from programs import wait_for
 from selvage.fields import Fields
 from selvage.registry import (
     RegistryUnavailable,

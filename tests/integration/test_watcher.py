@@ -11,8 +11,9 @@ import time
 
 import pytest
 from daemon import MODULES
-from programs import get, wait_for
 from traffic import traffic
+
+from programs import get, wait_for
 
 
 @pytest.fixture

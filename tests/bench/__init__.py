@@ -1,0 +1,1 @@
+"""The benchmark: `make bench`, or parts of it with `make bench BENCH="--only join --quick"`."""

@@ -1,0 +1,107 @@
+"""Three ZooKeeper servers on loopback, with the settings of production (role `zookeeper`)."""
+
+from __future__ import annotations
+
+import re
+
+from kazoo.client import KazooClient
+
+from programs import ZooKeeper, free_port, wait_for
+
+_SIZE = 3
+# ZooKeeper takes packets of 1 MiB.
+_AT_ONCE = 500
+
+
+class Ensemble:
+    """Its members keep their data in folders of their own below /tmp, on a real disk."""
+
+    def __init__(self) -> None:
+        self.members = [ZooKeeper() for _ in range(_SIZE)]
+        ids = range(1, _SIZE + 1)
+        servers = "".join(
+            f"server.{number}=127.0.0.1:{free_port()}:{free_port()}\n" for number in ids
+        )
+        for number, member in zip(ids, self.members, strict=True):
+            (member.folder / "zoo.cfg").write_text(
+                "tickTime=2000\ninitLimit=5\nsyncLimit=2\nmaxClientCnxns=0\n"
+                f"dataDir={member.folder}/data\ndataLogDir={member.folder}/transactions\n"
+                f"clientPort={member.port}\nclientPortAddress=127.0.0.1\n"
+                f"admin.enableServer=false\n4lw.commands.whitelist=*\n{servers}"
+            )
+            (member.folder / "data").mkdir()
+            (member.folder / "data" / "myid").write_text(f"{number}\n")
+
+    @property
+    def hosts(self) -> list[str]:
+        """`host:port` of each member."""
+        return [member.host for member in self.members]
+
+    def start(self) -> None:
+        """Start all members; returns when each serves."""
+        for member in self.members:
+            member.launch("-Xms512m", "-Xmx512m")
+        for member in self.members:
+            wait_for(lambda member=member: "Mode:" in member.command("srvr"), 60)
+
+    def warm(self, writes: int) -> None:
+        """Let the members compile what they run all day, as they have in production."""
+        registry = Registry(self, "/warm")
+        registry.clear()
+        for number in range(writes):
+            registry.client.create(f"{registry.root}/{number}", b"x" * 100)
+            registry.client.get(f"{registry.root}/{number}")
+        registry.clear()
+        registry.close()
+
+    def received(self, ports: set[int]) -> int:
+        """How many packets the members have got over the connections from these local ports."""
+        connections = "".join(member.command("cons") for member in self.members)
+        found = re.findall(r"/127\.0\.0\.1:([0-9]+)\[.*?recved=([0-9]+)", connections)
+        return sum(int(count) for port, count in found if int(port) in ports)
+
+    def close(self) -> None:
+        for member in self.members:
+            member.close()
+
+
+class Registry:
+    """One root in the ensemble, as those who register see it."""
+
+    def __init__(self, ensemble: Ensemble, root: str) -> None:
+        self.root = root
+        self.hosts = ensemble.hosts
+        self.client = KazooClient(",".join(ensemble.hosts), timeout=20)
+        self.client.start()
+
+    def change(
+        self, create: dict[str, bytes] | None = None, delete: tuple[str, ...] | list[str] = ()
+    ) -> None:
+        """Create and delete znodes by path, in as few transactions as possible."""
+        steps = [("create", path, data) for path, data in (create or {}).items()]
+        steps += [("delete", path, None) for path in delete]
+        for start in range(0, len(steps), _AT_ONCE):
+            transaction = self.client.transaction()
+            for kind, path, data in steps[start : start + _AT_ONCE]:
+                if kind == "create":
+                    transaction.create(path, data)
+                else:
+                    transaction.delete(path)
+            for answer in transaction.commit():
+                if isinstance(answer, Exception):
+                    raise answer
+
+    def clear(self) -> None:
+        """Delete everything below the root."""
+        self.client.ensure_path(self.root)
+        services = [f"{self.root}/{name}" for name in self.client.get_children(self.root)]
+        instances = [
+            f"{service}/{child}"
+            for service in services
+            for child in self.client.get_children(service)
+        ]
+        self.change(delete=[*instances, *services])
+
+    def close(self) -> None:
+        self.client.stop()
+        self.client.close()

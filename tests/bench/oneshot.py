@@ -1,0 +1,37 @@
+"""One run of the reconciler, timed: `selvage.reconcile.reconcile(settings)`, nothing else."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from selvage.reconcile import reconcile
+from selvage.registry import RegistryView, connected
+from selvage.settings import load
+
+
+def _main() -> None:
+    settings = load(Path(sys.argv[1]))
+    began = time.monotonic()
+    result = reconcile(settings)
+    ended = time.monotonic()
+    with connected(settings.registry) as client:
+        view = RegistryView(client, settings.registry.root, (s.name for s in settings.services))
+        view.refresh(60)
+        read = time.monotonic()
+    print(
+        json.dumps(
+            {
+                "seconds": ended - began,
+                "read_s": read - ended,
+                "changed": result.changed,
+                "problems": result.problems,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    _main()

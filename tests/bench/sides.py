@@ -1,0 +1,193 @@
+"""The two that are compared: each has a HAProxy, a root in the registry and a daemon."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from programs import HAProxy, Program, wait_for
+
+from .ensemble import Ensemble, Registry
+
+OURS = "ours"
+NAIVE = "naive"
+Place = tuple[str, int]
+
+_FIRST_PORT = 20000
+_LAST_PORT = 32000
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports below those that connections get by themselves, so that none of them is in the way."""
+    found: list[int] = []
+    for port in range(_FIRST_PORT, _LAST_PORT):
+        with contextlib.suppress(OSError), socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"no {count} free ports between {_FIRST_PORT} and {_LAST_PORT}")
+
+
+class Daemon(Program):
+    """A program that says READY=1 to systemd."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._ready = threading.Event()
+        self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._systemd.bind(str(self.folder / "notify"))
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        # Nobody else empties this socket, and a writer would wait for it.
+        while message := self._systemd.recv(4096):
+            if b"READY=1" in message:
+                self._ready.set()
+
+    def start(self, *command: str | Path) -> None:
+        """Returns when it is ready."""
+        self._ready.clear()
+        self.run("env", f"NOTIFY_SOCKET={self.folder}/notify", sys.executable, *command)
+        wait_for(lambda: self._ready.is_set(), 120)
+
+    @property
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
+    @property
+    def rss_mib(self) -> float:
+        """What it has in memory now."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+    @property
+    def cpu_s(self) -> float:
+        """The processor's time that it has had."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def ports(self) -> set[int]:
+        """The local ports of its TCP connections."""
+        own = {str(link.readlink()) for link in Path(f"/proc/{self.pid}/fd").iterdir()}
+        rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        columns = [row.split() for row in rows]
+        return {int(c[1].rpartition(":")[2], 16) for c in columns if f"socket:[{c[9]}]" in own}
+
+    def close(self) -> None:
+        self._systemd.shutdown(socket.SHUT_RD)
+        super().close()
+
+
+class Side:
+    """One of the two: services `s000` and on, each with a port of its own, and no instances yet."""
+
+    def __init__(self, name: str, ensemble: Ensemble) -> None:
+        self.name = name
+        self.haproxy = HAProxy()
+        self.haproxy.start()
+        self.registry = Registry(ensemble, f"/bench-{name}")
+        self.registry.clear()
+        self.daemon = Daemon(name)
+        self._document: dict[str, Any] = {
+            "registry": {"hosts": ensemble.hosts, "root": self.registry.root},
+            "haproxy": {
+                "binary": self.haproxy.binary,
+                "config": str(self.haproxy.folder / "haproxy.cfg"),
+                "services_config": str(self.haproxy.services_config),
+                "admin_socket": str(self.haproxy.admin_socket),
+                "master_socket": str(self.haproxy.master_socket),
+            },
+            "state_directory": str(self.daemon.folder),
+        }
+
+    @property
+    def config(self) -> Path:
+        """The daemon's configuration file; the one of ours serves both."""
+        return self.daemon.folder / "config.json"
+
+    @property
+    def services(self) -> list[str]:
+        """The names in the catalogue."""
+        return [service["name"] for service in self._document["services"]]
+
+    def configure(self, services: int, **options: object) -> None:
+        """Make the catalogue, and the services' znodes."""
+        self._document["services"] = [
+            {"name": f"s{number:03}", "port": port, **options}
+            for number, port in enumerate(free_ports(services))
+        ]
+        self.config.write_text(json.dumps(self._document))
+        self.registry.change({f"{self.registry.root}/{name}": b"" for name in self.services})
+
+    def port(self, service: str) -> int:
+        """Where HAProxy listens for it."""
+        return next(s["port"] for s in self._document["services"] if s["name"] == service)
+
+    def path(self, service: str, place: Place) -> str:
+        """The znode of an instance, named as the registrar names it."""
+        return f"{self.registry.root}/{service}/{place[0]}_{place[1]}"
+
+    def nodes(self, instances: Mapping[str, Iterable[Place]]) -> dict[str, bytes]:
+        """The znodes of instances, by service, with their data."""
+        return {
+            self.path(service, place): nerve(*place)
+            for service, found in instances.items()
+            for place in found
+        }
+
+    def register(self, instances: Mapping[str, Iterable[Place]]) -> None:
+        """Put instances into the registry."""
+        self.registry.change(self.nodes(instances))
+
+    @property
+    def program(self) -> str:
+        """The daemon, as a module of Python."""
+        return "selvage.watcher" if self.name == OURS else "bench.naive"
+
+    def start(self) -> None:
+        """Returns when what is registered is routed."""
+        self.daemon.start("-m", self.program, "--config", self.config)
+
+    def reloads(self) -> int:
+        """How often HAProxy was reloaded since it was started."""
+        master = next(row for row in self._processes().splitlines() if " master " in row)
+        return int(master.split()[2])
+
+    def old_processes(self) -> int:
+        """HAProxy's workers that were replaced and still run."""
+        old = self._processes().partition("# old workers")[2]
+        return old.count(" worker ")
+
+    def _processes(self) -> str:
+        """The master's list; it does not answer while it replaces itself."""
+        answer = ""
+
+        def answered() -> bool:
+            nonlocal answer
+            with contextlib.suppress(OSError):
+                answer = self.haproxy.ask("show proc", self.haproxy.master_socket)
+            return "# programs" in answer
+
+        wait_for(answered)
+        return answer
+
+    def close(self) -> None:
+        self.daemon.close()
+        self.registry.close()
+        self.haproxy.close()
+
+
+def nerve(address: str, port: int) -> bytes:
+    """A registration as the registrar writes it."""
+    entry = {"host": address, "port": port, "name": f"{address}_{port}"}
+    return json.dumps(entry, separators=(",", ":")).encode()
