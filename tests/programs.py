@@ -69,9 +69,9 @@ class Program:
 class ZooKeeper(Program):
     """One standalone server; its data outlives `stop` and `start`."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         super().__init__("zookeeper")
-        self.port = free_port()
+        self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         (self.folder / "zoo.cfg").write_text(
             f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\n"

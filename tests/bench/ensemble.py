@@ -6,7 +6,9 @@ import re
 
 from kazoo.client import KazooClient
 
-from programs import ZooKeeper, free_port, wait_for
+from programs import ZooKeeper, wait_for
+
+from .ports import free_ports
 
 _SIZE = 3
 # ZooKeeper takes packets of 1 MiB.
@@ -17,16 +19,16 @@ class Ensemble:
     """Its members keep their data in folders of their own below /tmp, on a real disk."""
 
     def __init__(self) -> None:
-        self.members = [ZooKeeper() for _ in range(_SIZE)]
-        ids = range(1, _SIZE + 1)
+        ports = [free_ports(3) for _ in range(_SIZE)]
+        self.members = [ZooKeeper(client) for _, _, client in ports]
         servers = "".join(
-            f"server.{number}=127.0.0.1:{free_port()}:{free_port()}\n" for number in ids
+            f"server.{number}=127.0.0.1:{quorum}:{election};127.0.0.1:{client}\n"
+            for number, (quorum, election, client) in enumerate(ports, 1)
         )
-        for number, member in zip(ids, self.members, strict=True):
+        for number, member in enumerate(self.members, 1):
             (member.folder / "zoo.cfg").write_text(
                 "tickTime=2000\ninitLimit=5\nsyncLimit=2\nmaxClientCnxns=0\n"
                 f"dataDir={member.folder}/data\ndataLogDir={member.folder}/transactions\n"
-                f"clientPort={member.port}\nclientPortAddress=127.0.0.1\n"
                 f"admin.enableServer=false\n4lw.commands.whitelist=*\n{servers}"
             )
             (member.folder / "data").mkdir()

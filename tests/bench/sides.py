@@ -15,26 +15,11 @@ from typing import Any
 from programs import HAProxy, Program, wait_for
 
 from .ensemble import Ensemble, Registry
+from .ports import free_ports
 
 OURS = "ours"
 NAIVE = "naive"
 Place = tuple[str, int]
-
-_FIRST_PORT = 20000
-_LAST_PORT = 32000
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports below those that connections get by themselves, so that none of them is in the way."""
-    found: list[int] = []
-    for port in range(_FIRST_PORT, _LAST_PORT):
-        with contextlib.suppress(OSError), socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError(f"no {count} free ports between {_FIRST_PORT} and {_LAST_PORT}")
 
 
 class Daemon(Program):
