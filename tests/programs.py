@@ -51,6 +51,11 @@ class Program:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
 
+    @property
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
     def send(self, number: signal.Signals) -> None:
         assert self.process
         self.process.send_signal(number)
@@ -102,6 +107,11 @@ class ZooKeeper(Program):
             while piece := link.recv(65536):
                 answer += piece
         return answer.decode()
+
+    def figure(self, name: str) -> str:
+        """One of those that `mntr` tells."""
+        rows = dict(line.split("\t", 1) for line in self.command("mntr").splitlines())
+        return rows[name]
 
 
 class HAProxy(Program):

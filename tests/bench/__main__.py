@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import churn, latency, playbook, scale
+from . import churn, latency, nodes, playbook, scale
 from .common import FULL, QUICK, Bench, bench
 from .report import table
 from .sides import NAIVE, OURS
@@ -21,6 +21,7 @@ _MEASUREMENTS: dict[str, Callable[[Bench], dict[str, dict[str, object]]]] = {
     "fleet": churn.measure_fleet,
     "scale": scale.measure,
     "playbook": playbook.measure,
+    "nodes": nodes.measure,
 }
 _RESULT = Path(__file__).parents[2] / "build" / "bench.json"
 

@@ -28,6 +28,8 @@ class Effort:
     naive_curve: tuple[tuple[int, int], ...]
     idle_s: float
     playbook_runs: int
+    # Watchers, and to how many services each is subscribed.
+    nodes: tuple[tuple[int, int], ...]
 
 
 FULL = Effort(
@@ -40,6 +42,7 @@ FULL = Effort(
     # Two resyncs of the daemon, which come once a minute.
     idle_s=130.0,
     playbook_runs=5,
+    nodes=((1000, 20), (20, 500)),
 )
 QUICK = Effort(
     joins=(20, 5),
@@ -50,6 +53,7 @@ QUICK = Effort(
     naive_curve=((200, 20),),
     idle_s=5.0,
     playbook_runs=2,
+    nodes=((100, 20), (4, 500)),
 )
 # The size that the targets are for.
 SIZE = (200, 20)

@@ -56,6 +56,10 @@ class Ensemble:
         registry.clear()
         registry.close()
 
+    def packets(self) -> int:
+        """How many packets the members have got from all clients."""
+        return sum(int(member.figure("zk_packets_received")) for member in self.members)
+
     def received(self, ports: set[int]) -> int:
         """How many packets the members have got over the connections from these local ports."""
         connections = "".join(member.command("cons") for member in self.members)

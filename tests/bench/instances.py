@@ -1,7 +1,8 @@
 """Instances of services: one process, and as many listeners as wanted.
 
 Each answers `GET /health` and, to any other request, its own `address:port`. Lines on standard
-input say what to do, `open ADDRESS PORT …` or `close ADDRESS PORT …`; each is answered with `ok`.
+input say what to do, each is answered with `ok`: `open ADDRESS PORT …`, `close ADDRESS PORT …`, or
+`served ADDRESS PORT …`, which waits until all of them have answered a request that was no check.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import socket
 import subprocess
 import sys
 
+Place = tuple[str, int]
 _BACKLOG = 1024
+_LIMIT_S = 10.0
 
 
 class _Instance(asyncio.Protocol):
@@ -33,6 +36,8 @@ class _Instance(asyncio.Protocol):
         while b"\r\n\r\n" in self._received:
             request, self._received = self._received.split(b"\r\n\r\n", 1)
             head = request.lower()
+            if not head.startswith(b"get /health "):
+                self._listener.served.set()
             last = b"\r\nconnection: close" in head or b"http/1.0" in head.partition(b"\r\n")[0]
             self._transport.write(self._listener.last_answer if last else self._listener.answer)
             if last:
@@ -46,6 +51,7 @@ class _Listener:
         self.answer = head + b"\r\n" + body
         self.last_answer = head + b"Connection: close\r\n\r\n" + body
         self.connections: set[asyncio.Transport] = set()
+        self.served = asyncio.Event()
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -80,14 +86,17 @@ async def _serve() -> None:
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
-    listeners: dict[tuple[str, int], _Listener] = {}
+    listeners: dict[Place, _Listener] = {}
     while order := (await orders.readline()).decode().split():
         action, *words = order
         for place in zip(words[::2], map(int, words[1::2]), strict=True):
             if action == "open":
                 listeners[place] = _Listener(*place)
-            else:
+            elif action == "close":
                 listeners.pop(place).close()
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(listeners[place].served.wait(), _LIMIT_S)
         print("ok", flush=True)
 
 
@@ -102,15 +111,19 @@ class Instances:
             text=True,
         )
 
-    def open(self, *places: tuple[str, int]) -> None:
+    def open(self, *places: Place) -> None:
         """Listen; returns when all listen."""
         self._order("open", places)
 
-    def close_places(self, *places: tuple[str, int]) -> None:
+    def close_places(self, *places: Place) -> None:
         """Stop listening, and close what is connected."""
         self._order("close", places)
 
-    def _order(self, action: str, places: tuple[tuple[str, int], ...]) -> None:
+    def wait_until_served(self, place: Place) -> None:
+        """Wait for its first request, for ten seconds at most."""
+        self._order("served", (place,))
+
+    def _order(self, action: str, places: tuple[Place, ...]) -> None:
         assert self._process.stdin
         assert self._process.stdout
         words = " ".join(f"{address} {port}" for address, port in places)

@@ -17,8 +17,8 @@ from .traffic import Traffic
 _RATE = 1000
 _BLOCKS = 4
 _WARM_UP = 5
-# Longer than any join takes: the next change shall not meet the former one.
-_PAUSE_S = {OURS: 0.25, NAIVE: 0.4}
+# The next change shall not meet the former one.
+_PAUSE_S = 0.3
 
 
 @dataclass
@@ -42,15 +42,15 @@ def measure(bench: Bench) -> dict[str, dict[str, object]]:
         for side in sides.values():
             side.register({"s000": [stays]})
             side.start()
-            _block(side, [guests.pop() for _ in range(_WARM_UP)])
+            _block(bench, side, [guests.pop() for _ in range(_WARM_UP)])
         for _ in range(_BLOCKS):
             for side, joins in zip(sides.values(), bench.effort.joins, strict=True):
-                found = _block(side, [guests.pop() for _ in range(joins // _BLOCKS)])
+                found = _block(bench, side, [guests.pop() for _ in range(joins // _BLOCKS)])
                 trials[side.name] += found
     return {name: _figures(found) for name, found in trials.items()}
 
 
-def _block(side: Side, guests: list[Place]) -> list[_Trial]:
+def _block(bench: Bench, side: Side, guests: list[Place]) -> list[_Trial]:
     traffic = Traffic(side.port("s000"), fresh=_RATE)
     time.sleep(0.5)
     trials = {}
@@ -59,11 +59,12 @@ def _block(side: Side, guests: list[Place]) -> list[_Trial]:
         times = [time.monotonic()]
         side.registry.client.create(path, nerve(*place))
         times.append(time.monotonic())
-        time.sleep(_PAUSE_S[side.name])
+        bench.instances.wait_until_served(place)
+        time.sleep(_PAUSE_S)
         times.append(time.monotonic())
         side.registry.client.delete(path)
         times.append(time.monotonic())
-        time.sleep(_PAUSE_S[side.name])
+        time.sleep(_PAUSE_S)
         trials[place] = _Trial(*times)
     report = traffic.stop()
     for (address, port), trial in trials.items():

@@ -16,6 +16,7 @@ from programs import wait_for
 
 from .common import SIZE, Bench, percentile, places, spread
 from .sides import NAIVE, OURS, Place, Side
+from .usage import cpu_s, rss_mib, tcp_ports
 
 # So rarely that checking thousands of instances takes no part in any figure.
 _CHECK = {"check": {"interval": "60s"}}
@@ -136,7 +137,7 @@ def _changes(bench: Bench, side: Side, guests: list[Place]) -> dict[str, object]
     """One instance more, seen on the stats socket; then it leaves again."""
     service = side.services[0]
     times, reads = [], 0
-    ports = side.daemon.ports()
+    ports = tcp_ports(side.daemon.pid)
     for address, port in guests:
         path, server = side.path(service, (address, port)), f"{service}_{address}_{port}"
         before = bench.ensemble.received(ports)
@@ -150,7 +151,7 @@ def _changes(bench: Bench, side: Side, guests: list[Place]) -> dict[str, object]
         "one_change_ms": round(1000 * percentile(times, 0.5), 1),
         "changes_ms": spread(times),
         "reads_per_join": round(reads / len(guests), 2),
-        "rss_mib": round(side.daemon.rss_mib, 1),
+        "rss_mib": round(rss_mib(side.daemon.pid), 1),
     }
 
 
@@ -167,9 +168,7 @@ def _admitted(side: Side, service: str, server: str, created: float) -> float:
 def _idle(bench: Bench, sides: list[Side]) -> dict[str, float]:
     """The share of one core, in percent, that each daemon takes while nothing happens."""
     time.sleep(2.0)
-    before = {side.name: side.daemon.cpu_s for side in sides}
+    before = {side.name: cpu_s(side.daemon.pid) for side in sides}
     time.sleep(bench.effort.idle_s)
-    return {
-        side.name: round(100 * (side.daemon.cpu_s - before[side.name]) / bench.effort.idle_s, 3)
-        for side in sides
-    }
+    used = {side.name: cpu_s(side.daemon.pid) - before[side.name] for side in sides}
+    return {name: round(100 * used_s / bench.effort.idle_s, 3) for name, used_s in used.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import socket
 import sys
 import threading
@@ -15,11 +14,11 @@ from typing import Any
 from programs import HAProxy, Program, wait_for
 
 from .ensemble import Ensemble, Registry
+from .instances import Place
 from .ports import free_ports
 
 OURS = "ours"
 NAIVE = "naive"
-Place = tuple[str, int]
 
 
 class Daemon(Program):
@@ -43,30 +42,6 @@ class Daemon(Program):
         self._ready.clear()
         self.run("env", f"NOTIFY_SOCKET={self.folder}/notify", sys.executable, *command)
         wait_for(lambda: self._ready.is_set(), 120)
-
-    @property
-    def pid(self) -> int:
-        assert self.process
-        return self.process.pid
-
-    @property
-    def rss_mib(self) -> float:
-        """What it has in memory now."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-    @property
-    def cpu_s(self) -> float:
-        """The processor's time that it has had."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def ports(self) -> set[int]:
-        """The local ports of its TCP connections."""
-        own = {str(link.readlink()) for link in Path(f"/proc/{self.pid}/fd").iterdir()}
-        rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        columns = [row.split() for row in rows]
-        return {int(c[1].rpartition(":")[2], 16) for c in columns if f"socket:[{c[9]}]" in own}
 
     def close(self) -> None:
         self._systemd.shutdown(socket.SHUT_RD)
