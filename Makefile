@@ -19,7 +19,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
-.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule clean
+.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -72,6 +72,9 @@ integration: $(VENV_READY) build/.packages ## the reconciler and the registrar a
 molecule: $(VENV_READY) ## the whole fabric on lab hosts of its own: check, converge, idempotence, verify (minutes)
 	PATH="$(BIN):$$PATH" $(BIN)/molecule test --all
 
+bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table and in build/bench.json (12 minutes; docs/scaling.md)
+	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench $(BENCH)
+
 clean: ## remove what make left in this checkout (the lab is lab-down's)
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible
 
@@ -86,7 +89,7 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper and HAProxy for the integration tests (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper and HAProxy (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy zookeeper

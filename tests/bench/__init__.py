@@ -1,1 +1,1 @@
-"""The benchmark: `make bench`, or parts of it with `make bench BENCH="--only join --quick"`."""
+"""The benchmark, `make bench`; parts of it: `make bench BENCH="--quick --only latency,scale"`."""

@@ -14,10 +14,10 @@ _FRESH = 600
 _KEPT = 600
 _CONNECTIONS = 50
 _STAY = 4
-_EVENT_S = 0.15
+_EVENT_S = 0.2
 # Per event, for old processes.
 _LOOKS = 3
-# How many guests are there at a time, so that each lives for 1.5 s.
+# How many guests are there at a time, so that each lives for two seconds.
 _GUESTS = 5
 # Clients get that long to leave, as from the registrar.
 _DRAIN_S = 5.0

@@ -55,13 +55,14 @@ def table(result: Mapping[str, Any]) -> str:
         ours, naive = _at(result, row.path), _at(result.get("naive", {}), row.path)
         if ours is None:
             continue
-        ratio = f"{naive / ours:.1f}" if naive is not None and ours else ""
+        ratio = f"{naive / ours:.1f}" if row.unit and naive is not None and ours else ""
         met = (
             ""
             if row.target is None
             else f"≤ {row.target:g} {'ok' if ours <= row.target else 'MISSED'}"
         )
         lines.append(_line(row.text, _shown(ours, row.unit), _shown(naive, row.unit), ratio, met))
+    lines += ["", *(f"{key}: {value}" for key, value in result["conditions"].items())]
     for name, side in (("ours", result), ("naive", result.get("naive", {}))):
         points = _at(side, "scale.curve") or []
         if points:
