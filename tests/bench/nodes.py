@@ -15,6 +15,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -30,6 +31,7 @@ _ROOT = "/bench-nodes"
 _SERVICES = 500
 _INSTANCES = 20
 _PROCESSES = 4
+_THREADS = 4
 _LIMIT_S = 600.0
 _CHANGES = 5
 _SETTLE_S = 2.0
@@ -44,40 +46,47 @@ class _Case:
     subscribed: int
 
 
-class _Watcher(threading.Thread):
-    """One node. `seen` gets when it knew each instance that it did not know at first."""
+class _Watcher:
+    """One node. `seen` gets when it knew each instance that it did not know at first.
 
-    def __init__(self, hosts: str, services: list[str], seen: dict[str, list[float]]) -> None:
-        super().__init__(daemon=True)
+    A pool reads for all watchers of a process: a thread for each of hundreds would measure how
+    Python shares itself among them.
+    """
+
+    def __init__(
+        self, hosts: str, services: list[str], pool: Executor, seen: dict[str, list[float]]
+    ) -> None:
         fields = {"hosts": hosts.split(","), "root": _ROOT, "session_timeout": "60s"}
         self._settings = registry.parse_settings(Fields(fields, "registry"))
         self._services = services
+        self._pool = pool
         self._seen = seen
-        self._woken = threading.Event()
-        self.ready = threading.Event()
+        self._lock = threading.Lock()
 
-    def run(self) -> None:
+    def begin(self) -> None:
+        """Read everything, and follow it from then on."""
         connected = threading.Event()
         self._client = registry.connect(
             self._settings, lambda state: connected.set() if state == "CONNECTED" else None
         )
         connected.wait()
-        view = registry.RegistryView(self._client, _ROOT, self._services, self._woken.set)
-        view.refresh(_LIMIT_S)
-        known = view.content
-        self.ready.set()
-        while True:
-            self._woken.wait()
-            self._woken.clear()
-            view.refresh(_LIMIT_S)
-            now, content = time.monotonic(), view.content
-            for service in self._services:
-                if content[service] is not known[service]:
-                    for child in content[service].keys() - known[service].keys():
-                        self._seen[f"{service}/{child}"].append(now)
-            known = content
+        self._view = registry.RegistryView(
+            self._client, _ROOT, self._services, lambda: self._pool.submit(self._follow)
+        )
+        self._view.refresh(_LIMIT_S)
+        self._known = self._view.content
 
-    def stop(self) -> None:
+    def _follow(self) -> None:
+        with self._lock:
+            self._view.refresh(_LIMIT_S)
+            now, content = time.monotonic(), self._view.content
+            for service in self._services:
+                if content[service] is not self._known[service]:
+                    for child in content[service].keys() - self._known[service].keys():
+                        self._seen[f"{service}/{child}"].append(now)
+            self._known = content
+
+    def end(self) -> None:
         """End the session."""
         registry.close(self._client)
 
@@ -86,17 +95,14 @@ def _work() -> None:
     """One process: lines of JSON on standard input say what to do."""
     order = json.loads(sys.stdin.readline())
     seen: dict[str, list[float]] = defaultdict(list)
-    watchers = [_Watcher(order["hosts"], services, seen) for services in order["services"]]
-    for watcher in watchers:
-        watcher.start()
-    for watcher in watchers:
-        watcher.ready.wait()
-    print(json.dumps(time.monotonic()), flush=True)
-    while sys.stdin.readline():
-        print(json.dumps(seen), flush=True)
-        seen.clear()
-    for watcher in watchers:
-        watcher.stop()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        watchers = [_Watcher(order["hosts"], s, pool, seen) for s in order["services"]]
+        list(pool.map(_Watcher.begin, watchers))
+        print(json.dumps(time.monotonic()), flush=True)
+        while sys.stdin.readline():
+            print(json.dumps(seen), flush=True)
+            seen.clear()
+        list(pool.map(_Watcher.end, watchers))
 
 
 class _Process:

@@ -68,6 +68,9 @@ def table(result: Mapping[str, Any]) -> str:
         if points:
             lines += ["", f"growth, {name}:", "".join(f"{key:>14}" for key in _CURVE)]
             lines += ["".join(f"{point[key]:>14}" for key in _CURVE) for point in points]
+    for case in result.get("nodes", []):
+        lines += ["", f"{case['watchers']} watchers of {case['subscribed']} services:"]
+        lines += [f"  {key}: {value}" for key, value in case.items()]
     return "\n".join(lines)
 
 
