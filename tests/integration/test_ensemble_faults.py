@@ -7,10 +7,10 @@ import signal
 import pytest
 from daemon import Daemon
 from kazoo.client import KazooClient
-from programs import wait_for
 from relay import RegistryRelay
 from traffic import traffic
 
+from programs import wait_for
 from selvage.registry import RegistryUnavailable
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from daemon import MODULES
+
 from programs import wait_for
 
 
