@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from programs import wait_for
 from traffic import traffic
 
+from programs import wait_for
 from selvage.reconcile import Reconciler
 
 
