@@ -2,6 +2,7 @@
 
 import base64
 import json
+from copy import deepcopy
 from dataclasses import replace
 
 from hypothesis import strategies as st
@@ -246,10 +247,9 @@ anything = st.recursive(
 @st.composite
 def hostile_documents(draw):
     """A valid document of any format, one value in it replaced by anything, or one added."""
-    document = draw(
-        st.one_of(nerve_documents, curator_documents, member_documents, vector_documents)
-    )
-    target = document
+    formats = st.one_of(nerve_documents, curator_documents, member_documents, vector_documents)
+    # What `just` draws is the same object each time.
+    document = target = deepcopy(draw(formats))
     while True:
         inner = list(target.values() if isinstance(target, dict) else target)
         inner = [value for value in inner if isinstance(value, dict | list) and value]
