@@ -63,7 +63,7 @@ def _news(facts: Facts) -> Iterator[str]:
         later = f", due in {duration(facts.reload_in_s)}" if facts.reload_in_s else ""
         yield f"pending: a reload of HAProxy ({plan.reload}){later}"
     if facts.complaint is not None:
-        yield f"left as it was: HAProxy would refuse it: {facts.complaint}"
+        yield f"left as it was: {facts.complaint}"
     for problem in facts.problems:
         yield f"problem: {problem}"
 

@@ -13,6 +13,7 @@ from .haproxy_runtime import HAProxyUnavailable, Runtime
 from .memory import Memory, MemoryFile, now
 from .model import LiveService
 from .names import Resolver
+from .one_pass import taken
 from .overrides import Override
 from .plan import Node, ServicePlan, make_plan
 from .registration import Reading, Rules, hosts
@@ -111,6 +112,10 @@ def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
 
 
 def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Section]) -> str | None:
+    port, known = plan.section.port, {section.port for section in filed.values()}
+    # HAProxy itself listens on those of the file.
+    if port is not None and port not in known and taken(port):
+        return f"another program listens on 127.0.0.1:{port}"
     try:
         text = assemble({**filed, plan.name: plan.section})
         return services_file.complaint(settings.haproxy, text)

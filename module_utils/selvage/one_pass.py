@@ -227,7 +227,7 @@ class Pass:
         for name, section in plan.sections.items():
             # `haproxy -c` does not see this, and a reload that fails so stops traffic for a second.
             known = section.port in ports or (name in running and name not in filed)
-            if not known and section.port is not None and _taken(section.port):
+            if not known and section.port is not None and taken(section.port):
                 self._refuse([name], f"another program listens on 127.0.0.1:{section.port}")
         complaint = self._complaint(plan, ())
         if complaint is None:
@@ -518,7 +518,8 @@ def _joins(plan: Plan) -> Iterator[tuple[str, tuple[str, AddServer | Admit]]]:
             yield step.name, (name, step)
 
 
-def _taken(port: int) -> bool:
+def taken(port: int) -> bool:
+    """Whether a program listens on the local port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 import threading
@@ -458,5 +459,13 @@ def test_explain_a_service_that_haproxy_refuses(fabric, selvage):
     assert "left as it was" not in said
     (fabric.haproxy.folder / "haproxy.cfg").write_text("nonsense\n")
     said = selvage("explain", "inventory")
-    assert "left as it was: HAProxy would refuse it: " in said
+    assert "\nleft as it was: " in said
     assert "unknown keyword 'nonsense'" in said
+
+
+def test_explain_a_service_whose_port_is_taken(fabric, selvage):
+    port = fabric.service()
+    with socket.create_server(("127.0.0.1", port)):
+        said = selvage("explain", "inventory")
+    assert f"\nleft as it was: another program listens on 127.0.0.1:{port}\n" in said
+    assert "left as it was" not in selvage("explain", "inventory")

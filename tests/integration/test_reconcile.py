@@ -410,7 +410,7 @@ def test_a_reload_that_fails_is_rolled_back(fabric, monkeypatch):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    monkeypatch.setattr("selvage.one_pass._taken", lambda _: False)
+    monkeypatch.setattr("selvage.one_pass.taken", lambda _: False)
     fabric.register(two.child)
     fabric.service("bad")
     with taken_port() as taken:

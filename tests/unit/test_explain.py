@@ -190,7 +190,7 @@ def test_a_reload_that_haproxy_would_refuse():
     lines = explained(reading(1, 2), None, [], complaint="no such balance", reload_in_s=75.0)
     assert lines[1:3] == [
         "pending: a reload of HAProxy (new), due in 1 min 15 s",
-        "left as it was: HAProxy would refuse it: no such balance",
+        "left as it was: no such balance",
     ]
     assert row(lines, 1) == "  10.0.0.1:80  weight 1  -"
 
