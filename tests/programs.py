@@ -134,6 +134,7 @@ class HAProxy(Program):
             "frontend metrics\n"
             f"    bind 127.0.0.1:{self.metrics_port}\n    stats enable\n"
         )
+        self.services_config.parent.mkdir()
         self.services_config.write_text("")
 
     def _use_root(self) -> None:
@@ -150,7 +151,7 @@ class HAProxy(Program):
 
     @property
     def services_config(self) -> Path:
-        return self.folder / "services.cfg"
+        return self.folder / "services" / "services.cfg"
 
     @property
     def admin_socket(self) -> Path:

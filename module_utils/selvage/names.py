@@ -25,9 +25,10 @@ KEEP_S: Final = 3_600.0
 FRESH_S: Final = 60.0
 RETRY_S: Final = 5.0
 # How long a call waits: for names that it asks for first, and for others, whose last address
-# will do.
+# will do; and one that is not patient.
 WAIT_S: Final = 1.0
 WAIT_AGAIN_S: Final = 0.1
+IMPATIENT_S: Final = 0.05
 
 
 def look_up(name: str) -> list[str]:
@@ -65,7 +66,18 @@ class Resolver:
         with self._changed:
             return _addresses(self._names.values())
 
-    def addresses(self, hosts: Iterable[str]) -> dict[str, str]:
+    @property
+    def awaited(self) -> frozenset[str]:
+        """Names without an address that were first asked for less than `WAIT_S` ago."""
+        with self._changed:
+            since = self._clock() - WAIT_S
+            return frozenset(
+                name.name
+                for name in self._names.values()
+                if name.pending and name.address is None and name.tries == 1 and name.asked > since
+            )
+
+    def addresses(self, hosts: Iterable[str], *, patient: bool = True) -> dict[str, str]:
         """The addresses of these names, as far as they are known after at most `WAIT_S`.
 
         What is unknown or older than `FRESH_S` is looked up; an answer that comes later counts
@@ -76,6 +88,8 @@ class Resolver:
             names = self._take(hosts, now)
             asked = self._ask(names, now)
             limit = WAIT_S if any(name.tries == 1 for name in asked) else WAIT_AGAIN_S
+            if not patient:
+                limit = IMPATIENT_S
 
             def answered() -> bool:
                 while asked and not asked[-1].pending:
@@ -103,6 +117,7 @@ class Resolver:
         for name in asked:
             name.pending = True
             name.tries += 1
+            name.asked = now
             # However many names have no answer, they do not delay a new one.
             (self._queue.appendleft if name.tries == 1 else self._queue.append)(name)
         for _ in range(min(AT_ONCE, self._workers + len(self._queue)) - self._workers):
@@ -135,6 +150,7 @@ class _Name:
     address: str | None = None
     wanted: float = 0.0
     due: float = float("-inf")
+    asked: float = 0.0
     tries: int = 0
     pending: bool = False
 

@@ -16,7 +16,9 @@ from . import checks
 from .catalogue import Service
 from .model import Server
 
-_AT_ONCE: Final = 32
+# Instances that hang keep others waiting only when there are more of them at once. A thread that
+# waits costs some KiB.
+_AT_ONCE: Final = 256
 # Who has not answered by then joins DOWN, and HAProxy's own checks raise it.
 LIMIT_S: Final = 1.0
 

@@ -41,8 +41,9 @@ FAILURES: Final = (
 # HAProxy 2.6 keeps idle connections to a server for some seconds, and the server with them.
 _GRACE_S: Final = 15.0
 
-# How soon to ask again for the address of a name.
+# How soon to ask again for the address of a name, and to see whether a new one has one by now.
 _LOOK_UP_S: Final = 5.0
+_NAMES_S: Final = 0.02
 
 Registry = Callable[[], Content]
 
@@ -111,6 +112,7 @@ class Reconciler:
         self._state = State(EMPTY, Memory(), Prober(), {})
         self._resolver = Resolver(self._memory.load().addresses)
         self._unresolved = False
+        self._awaited: frozenset[str] = frozenset()
         self._known: dict[str, _Known] = {}
         self._maintained: frozenset[str] = frozenset()
         # What the next pass looks at beside what changed; None means everything.
@@ -143,7 +145,8 @@ class Reconciler:
             # Names get addresses, and overrides begin and end, without a change in the registry.
             whole = whole or self._unresolved or maintained != self._maintained
             whole = whole or self._unfinished is None
-            changed = self._read(content, whole=whole)
+            # A dry run is one pass, and shows what several would do.
+            changed = self._read(content, whole=whole, patient=dry_run)
             self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
             unfinished, self._unfinished = self._unfinished or frozenset(), None
             one = Pass(
@@ -171,6 +174,9 @@ class Reconciler:
         looks_s = [max(0.0, override.until - time.time()) for override in found]
         looks_s += [result.look_s] if result.look_s is not None else []
         looks_s += [_LOOK_UP_S] if self._unresolved else []
+        if self._awaited:
+            again_s = _NAMES_S if result.again_s is None else min(result.again_s, _NAMES_S)
+            result = replace(result, again_s=again_s)
         return replace(result, look_s=min(looks_s, default=None))
 
     def measure(self, *, read_at: float, connected: bool, problems: int) -> str | None:
@@ -204,7 +210,7 @@ class Reconciler:
             released=released,
         )
 
-    def _read(self, content: Content, *, whole: bool) -> set[str]:
+    def _read(self, content: Content, *, whole: bool, patient: bool) -> set[str]:
         """Read the registrations that changed; the names of their services."""
         new: dict[str, frozenset[str]] = {}
         for name, found in content.items():
@@ -214,11 +220,13 @@ class Reconciler:
             elif whole and known.hosts:
                 new[name] = known.hosts
         names = frozenset().union(*new.values())
-        addresses = self._resolver.addresses(names) if names else {}
+        addresses = self._resolver.addresses(names, patient=patient) if names else {}
         self._unresolved = bool(names - addresses.keys())
+        self._awaited = self._resolver.awaited & names
         changed = set()
         for service in self._settings.services:
-            if service.name not in new:
+            # Whoever lacks an address for a moment would look like someone who left.
+            if service.name not in new or new[service.name] & self._awaited:
                 continue
             found = content[service.name]
             own = {host: addresses[host] for host in new[service.name] if host in addresses}

@@ -12,7 +12,16 @@ from contextlib import suppress
 from pathlib import Path
 
 # ZooDefs.OpCode
-_KINDS = {3: "exists", 4: "get", 8: "children", 9: "sync", 11: "ping", 12: "children", 22: "multi"}
+_KINDS = {
+    3: "exists",
+    4: "get",
+    8: "children",
+    9: "sync",
+    11: "ping",
+    12: "children",
+    22: "multi",
+    -11: "close",
+}
 
 
 class RegistryRelay:
@@ -31,10 +40,6 @@ class RegistryRelay:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def reads(self) -> int:
-        return sum(self.requests[kind] for kind in ("exists", "get", "children", "multi"))
 
     def hold(self) -> None:
         """Let nothing through, as a network does that is cut: nobody is told."""

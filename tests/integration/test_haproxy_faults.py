@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 import pytest
+from passes import passes
 from relay import SocketRelay
 
 from programs import get, wait_for
@@ -31,24 +32,6 @@ def master(fabric, haproxy):
     fabric.document["haproxy"]["master_socket"] = str(relay.path)
     yield relay
     relay.close()
-
-
-def passes(reconciler, content, *, until_told=False):
-    """Pass after pass, as the daemon makes them, until all is done; the problems on the way."""
-    problems = []
-    for _ in range(200):
-        try:
-            result = reconciler.run(lambda: content)
-        except HAProxyUnavailable as error:
-            if until_told:
-                raise
-            problems.append(str(error))
-        else:
-            problems += result.problems
-            if result.again_s is None and not result.problems:
-                return problems
-        time.sleep(0.02)
-    raise AssertionError(problems)
 
 
 def restart(haproxy):

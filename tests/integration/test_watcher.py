@@ -119,6 +119,27 @@ def sessions(zookeeper):
     return zookeeper.command("dump").count("0x") or zookeeper.command("cons").count("queued")
 
 
+def test_a_clock_that_jumps_changes_nothing(fabric, daemon):
+    """By ten years, forth and back, whenever someone looks at it. Guards count real time."""
+    port = fabric.service(guards={"max_loss": 50, "window": "1m"})
+    instances = [fabric.instance(f"i{number}") for number in range(4)]
+    for instance in instances:
+        fabric.register(instance.child)
+    daemon.start(
+        "-c",
+        "import itertools, sys, time; from selvage.watcher import main;"
+        "jumps, clock = itertools.cycle([0, 3e8, -3e8]), time.time;"
+        "time.time = lambda: clock() + next(jumps); sys.exit(main())",
+    )
+    for number, instance in enumerate(instances[:2], 1):
+        fabric.deregister(instance.child)
+        names = {other.name for other in instances[number:]}
+        wait_for(lambda names=names: fabric.answers(port) == names, 5)
+    fabric.deregister(instances[2].child)
+    wait_for(lambda: "3 of 4 would be lost within 60 s, and guards.max_loss is 50 %" in daemon.log)
+    assert fabric.answers(port) == {"i2", "i3"}
+
+
 def test_a_haproxy_that_was_away_is_brought_up_to_date(fabric, daemon, serving):
     port, _ = serving
     two = fabric.instance("two")

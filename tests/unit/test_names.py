@@ -139,6 +139,37 @@ def test_a_late_answer_counts_at_the_next_call(silent, monkeypatch):
     assert silent.asked == ["app1", "app2"]
 
 
+def test_a_new_name_is_awaited_for_a_second(silent, monkeypatch):
+    monkeypatch.setattr(names, "IMPATIENT_S", 0.01)
+    monkeypatch.setattr(names, "WAIT_S", 1.0)
+    resolver = silent.resolver()
+    assert resolver.addresses(["app1"], patient=False) == {}
+    assert resolver.awaited == {"app1"}
+    silent.now = 1.0
+    assert resolver.awaited == set()
+    silent.answers.set()
+    silent.now = 60.0
+    assert resolver.addresses(["app2"]) == {"app2": "10.0.0.2"}
+    assert resolver.awaited == set()
+
+
+def test_a_known_name_is_not_awaited(silent, monkeypatch):
+    monkeypatch.setattr(names, "WAIT_S", 1.0)
+    resolver = silent.resolver(app1="10.0.0.1")
+    assert resolver.addresses(["app1"], patient=False) == {"app1": "10.0.0.1"}
+    assert resolver.awaited == set()
+
+
+def test_a_name_that_is_asked_for_again_is_not_awaited(zone):
+    resolver = zone.resolver()
+    resolver.addresses(["app1", "app3"])
+    zone.answers.clear()
+    zone.now = 60.0
+    resolver.addresses(["app1", "app3"], patient=False)
+    zone.wait_for(2)
+    assert resolver.awaited == set()
+
+
 def test_many_are_looked_up_at_the_same_time_and_not_too_many(silent):
     resolver = silent.resolver()
     resolver.addresses([f"host{number}" for number in range(3 * names.AT_ONCE)])

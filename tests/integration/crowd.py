@@ -1,0 +1,30 @@
+"""Many watchers in one process: run as `python3 crowd.py CONFIG COUNT`, ended by a signal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+from selvage import settings
+from selvage.watcher import Watcher
+
+path, count = Path(sys.argv[1]), int(sys.argv[2])
+logging.disable()
+chosen = settings.load(path)
+threads = []
+for number in range(count):
+    own = Path(chosen.state_directory, f"{number}")
+    own.mkdir()
+    # As on nodes of their own, nobody waits for another's lock.
+    watcher = Watcher(replace(chosen, state_directory=str(own)), path)
+    threads.append(threading.Thread(target=watcher.run))
+# Only a main thread may set handlers; the default ones end this process.
+signal.signal = lambda *_: None
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
