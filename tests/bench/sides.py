@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import socket
 import sys
 import threading
@@ -54,7 +55,9 @@ class Side:
     def __init__(self, name: str, ensemble: Ensemble) -> None:
         self.name = name
         self.haproxy = HAProxy()
-        self.haproxy.start()
+        # It asks for a descriptor for each server's check: more than some machines let anyone have.
+        config = self.haproxy.folder / "haproxy.cfg"
+        config.write_text(config.read_text().replace("global\n", "global\n    no strict-limits\n"))
         self.registry = Registry(ensemble, f"/bench-{name}")
         self.registry.clear()
         self.daemon = Daemon(name)
@@ -67,8 +70,21 @@ class Side:
                 "admin_socket": str(self.haproxy.admin_socket),
                 "master_socket": str(self.haproxy.master_socket),
             },
-            "state_directory": str(self.daemon.folder),
+            "state_directory": str(self._state),
         }
+        self.forget()
+
+    @property
+    def _state(self) -> Path:
+        return self.daemon.folder / "state"
+
+    def forget(self) -> None:
+        """Make the node as it was at first: a HAProxy without services, a daemon without memory."""
+        self.haproxy.stop()
+        self.haproxy.services_config.write_text("")
+        self.haproxy.start()
+        shutil.rmtree(self._state, ignore_errors=True)
+        self._state.mkdir()
 
     @property
     def config(self) -> Path:
