@@ -119,12 +119,14 @@ registrations = st.builds(
     labels=st.dictionaries(words, words, max_size=3),
 )
 
+zones = st.fixed_dictionaries({"zone": st.sampled_from(["a", "b"])})
+
 nerve_documents = st.fixed_dictionaries(
     {"host": addresses, "port": ports},
     optional={
         "name": words,
         "weight": st.integers(0, MAX_WEIGHT),
-        "labels": st.dictionaries(words, words, max_size=3),
+        "labels": st.dictionaries(words, words, max_size=3) | zones,
         "haproxy_server_options": st.sampled_from(["backup", "maxconn 7", "backup maxconn 7", ""]),
     },
 )
@@ -330,7 +332,7 @@ def live_services(draw, service, known=()):
     found = draw(
         st.lists(
             others | st.sampled_from(known) if known else others,
-            max_size=4,
+            max_size=6,
             unique_by=lambda server: server.name,
         )
     )
@@ -345,7 +347,7 @@ def live_services(draw, service, known=()):
         address=addresses,
         sessions=st.integers(0, 9),
     )
-    mark = draw(st.just(fingerprint(service)) | st.sampled_from(["0" * 16, None]))
+    mark = draw(mostly(fingerprint(service), "0" * 16, None))
     servers = tuple(live_server(server, **draw(st.just({}) | states)) for server in found)
     return LiveService(service.name, mark, servers)
 
@@ -356,31 +358,53 @@ def as_wanted(found):
     )
 
 
+def mostly(usual, *others):
+    """The usual one in three of four cases."""
+    return st.sampled_from([*[usual] * 3 * max(1, len(others)), *others])
+
+
 @st.composite
 def worlds(draw):
     """A catalogue, what the registry holds, what HAProxy runs and what the file says."""
     services = draw(catalogues(max_size=3))
     readings, live, filed = {}, {}, {}
     for service in services:
-        found = dict(draw(st.lists(znodes, max_size=4)))
-        readings[service.name] = draw(
-            st.sampled_from(
-                [
-                    read(found, Rules(service.instance_port, None), ADDRESSES),
-                    Reading(failure="it could not be read"),
-                ]
-            )
-        )
-        known = [wanted_server(service, r) for r in readings[service.name].registrations]
-        if draw(st.booleans()):
+        found = dict(draw(st.lists(valid_znodes | znodes, max_size=6)))
+        reading = read(found, Rules(service.instance_port, None), ADDRESSES)
+        readings[service.name] = draw(mostly(reading, Reading(failure="it could not be read")))
+        known = [wanted_server(service, r) for r in reading.registrations]
+        if draw(mostly(True, False)):
             live[service.name] = draw(live_services(service, known))
         servers = live[service.name].servers if service.name in live else ()
-        filed[service.name] = draw(
-            st.lists(
-                st.sampled_from([*known, *map(as_wanted, servers)]), unique_by=lambda s: s.name
-            )
-            if known or servers
-            else st.just([])
-        )
-    current = draw(st.sampled_from([render(services, filed), "", "damaged\n"]))
-    return services, readings, draw(st.sampled_from([live, None])), current
+        choice = {server.name: server for server in (*known, *map(as_wanted, servers))}
+        left_out = draw(st.sets(st.sampled_from(sorted(choice)))) if choice else set()
+        filed[service.name] = [choice[name] for name in sorted(choice.keys() - left_out)]
+    current = draw(mostly(render(services, filed), "", "damaged\n"))
+    return services, readings, draw(mostly(live, None)), current
+
+
+@st.composite
+def circumstances(draw, world):
+    """What else plans depend on: the fields of `Node`, about the servers of this world."""
+    services, readings, live, current = world
+    names = {server.name for servers in servers_in(current).values() for server in servers}
+    names |= {server.name for found in (live or {}).values() for server in found.servers}
+    for service in services:
+        found = readings[service.name].registrations
+        names |= {wanted_server(service, registration).name for registration in found}
+    some = st.sets(st.sampled_from(sorted(names))) if names else st.just(set())
+    known = st.sampled_from([service.name for service in services]) if services else st.nothing()
+    return {
+        "zone": draw(st.none() | st.sampled_from(["a", "b"])),
+        "peaks": draw(st.dictionaries(known, st.integers(0, 9))),
+        "maintained": draw(some),
+        "probed": dict.fromkeys(draw(some), False) | dict.fromkeys(draw(some), True),
+        "joining": draw(some),
+        "released": draw(st.sets(known)),
+    }
+
+
+@st.composite
+def worlds_with_circumstances(draw):
+    world = draw(worlds())
+    return world, draw(circumstances(world))

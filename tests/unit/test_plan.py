@@ -29,6 +29,7 @@ from strategies import (
     servers_in,
     text_of,
     worlds,
+    worlds_with_circumstances,
 )
 
 INVENTORY = Service("inventory", 3000)
@@ -365,13 +366,15 @@ def test_an_edited_file_needs_a_reload(edit):
 # Any world
 
 
-def apply(plan, live):
-    """What HAProxy runs after the plan; a stand-in for the sockets."""
+def apply(plan, live, probed=None):
+    """What HAProxy runs after the plan; a stand-in for the sockets. Who was not probed is down."""
     if plan.reload is not None:
         filed = servers_in(text_of(plan))
         return {
             service.name: LiveService(
-                service.name, plan_fingerprints(plan)[service.name], up(*filed[service.name])
+                service.name,
+                plan_fingerprints(plan)[service.name],
+                tuple(loaded(one) for one in filed[service.name]),
             )
             for service in plan.services
         }
@@ -381,13 +384,15 @@ def apply(plan, live):
         match step:
             case AddServer(new):
                 assert new.name not in servers
-                servers[new.name] = live_server(new)
+                servers[new.name] = loaded(new, up=probed is None or probed.get(new.name, False))
             case Admit(_):
                 servers[step.name] = replace(
                     servers[step.name], maintenance=False, draining=False, checked=True
                 )
             case Undrain(one):
                 servers[one] = replace(servers[one], draining=False)
+            case Disable(one):
+                servers[one] = replace(servers[one], maintenance=True)
             case SetMaxConnections(one, limit):
                 servers[one] = replace(servers[one], max_connections=limit)
             case SetWeight(one, weight):
@@ -396,7 +401,7 @@ def apply(plan, live):
                 servers[one] = replace(servers[one], draining=True)
             case Replace(new, _):
                 assert servers[new.name].draining or servers[new.name].maintenance
-                servers[new.name] = live_server(new)
+                servers[new.name] = loaded(new)
             case Remove(one, _):
                 assert servers[one].draining or servers[one].maintenance
                 del servers[one]
@@ -404,6 +409,10 @@ def apply(plan, live):
         name: replace(service, servers=tuple(after[name].values()))
         for name, service in live.items()
     }
+
+
+def loaded(server, **state):
+    return live_server(server, maintenance=server.disabled, **state)
 
 
 def plan_fingerprints(plan):
@@ -416,31 +425,86 @@ def plan_fingerprints(plan):
     return marks
 
 
-def settle(services, readings, live, current):
-    """Plan and apply until nothing is left to do; returns the last plan and what runs."""
-    for _ in range(3):
-        plan = plan_world(services, readings, live, current)
+def settle(services, readings, live, current, **node):
+    """Plan and apply until nothing is left to do; returns the last plan, what runs and the file."""
+    for _ in range(4):
+        plan = plan_world(services, readings, live, current, **node)
         if not plan.steps() and plan.reload is None and text_of(plan) == current:
-            return plan, live
-        live, current = apply(plan, live), text_of(plan)
+            return plan, live, current
+        live, current = apply(plan, live, node.get("probed")), text_of(plan)
     raise AssertionError(f"not settled: {plan}")
 
 
-@given(worlds())
-def test_the_plan_applied_to_what_runs_gives_what_is_wanted(world):
-    services, readings, live, current = world
-    if live is None:
-        live = {}
-    plan, live = settle(services, readings, live, current)
+@given(worlds_with_circumstances())
+def test_the_plan_applied_to_what_runs_gives_what_is_wanted(case):
+    (services, readings, live, current), node = case
+    plan, live, _ = settle(services, readings, live or {}, current, **node)
     for service in plan.services:
         running = {one.name: one for one in live[service.name].servers}
         for wanted in service.wanted:
-            assert as_wanted(running[wanted.name]) == wanted
-            assert running[wanted.name].checked
+            assert as_wanted(running[wanted.name]) == replace(wanted, disabled=False)
+            assert running[wanted.name].maintenance == wanted.disabled
+            assert wanted.disabled == (wanted.name in node["maintained"])
+            assert running[wanted.name].checked or wanted.disabled
             assert not running[wanted.name].draining
-            assert not running[wanted.name].maintenance
         if service.held is None:
             assert set(running) == {wanted.name for wanted in service.wanted}
+
+
+@given(worlds_with_circumstances())
+def test_what_we_wrote_is_no_drift_whatever_is_registered_next(case):
+    (services, readings, live, current), node = case
+    _, live, current = settle(services, readings, live or {}, current, **node)
+    for registered in (readings, {}, {name: Reading() for name in readings}):
+        for service in plan_world(services, registered, live, current, **node).services:
+            # A held service keeps what someone else has added.
+            left = {f"{found.name} was added" for found in live[service.name].servers}
+            assert set(service.drift) <= (left if service.held is not None else set())
+
+
+@given(worlds_with_circumstances())
+def test_what_joins_is_admitted_before_what_leaves_drains(case):
+    world, node = case
+    for service in plan_world(*world, **node).services:
+        kinds = [isinstance(step, (Drain, Remove, Replace)) for step in service.steps]
+        assert kinds == sorted(kinds)
+        drained = {step.name for step in service.steps if isinstance(step, Drain)}
+        assert drained <= {s.name for s in service.steps if isinstance(s, (Remove, Replace))}
+
+
+@given(worlds_with_circumstances())
+def test_a_held_service_loses_nothing(case):
+    world, node = case
+    _, _, live, current = world
+    filed = servers_in(current)
+    for service in plan_world(*world, **node).services:
+        if service.held is None:
+            continue
+        found = live.get(service.name) if live is not None else None
+        had = {server.name for server in filed.get(service.name, ())}
+        if found is not None:
+            had &= {server.name for server in found.servers}
+            # What runs and what the file says, unless it is on its way out.
+            serving = {s.name for s in found.servers if not (s.draining or s.maintenance)}
+            assert not serving & set(service.removed)
+        assert had <= {server.name for server in service.wanted}
+
+
+@given(worlds_with_circumstances())
+def test_the_last_healthy_server_goes_only_when_another_one_is_known_to_be_healthy(case):
+    world, node = case
+    _, _, live, current = world
+    filed = servers_in(current)
+    for service in plan_world(*world, **node).services:
+        found = (live or {}).get(service.name)
+        if found is None or service.name in node["released"] or not service.wanted:
+            continue
+        healthy = {s.name for s in found.servers if s.up and not s.maintenance}
+        ours = healthy & {server.name for server in filed.get(service.name, ())}
+        proven = healthy | {name for name, passed in node["probed"].items() if passed}
+        wanted = {server.name for server in service.wanted}
+        if ours - wanted:
+            assert proven & wanted
 
 
 @given(worlds())
