@@ -39,6 +39,8 @@ _RETRY_S: Final = 0.5
 _LONGEST_RETRY_S: Final = 10.0
 _LONGEST_PAUSE_S: Final = 1.0
 _TURN_S: Final = 1.0
+# Hands change HAProxy; that a watch is missed is only feared.
+_RESYNCS_A_VERIFICATION: Final = 5
 _LOCK_LIMIT_S: Final = 5.0
 # How often metrics are written: at most while much happens, and when nothing does.
 _METRICS_S: Final = 5.0
@@ -93,6 +95,7 @@ class Watcher:
         now = time.monotonic()
         self._due_at = now + settings.registry.connect_timeout_ms / 1000
         self._resync_at = now + self._resync_s()
+        self._resyncs = 0
         # When the next pass looks at everything, and not only at what changed.
         self._whole_at = now
         self._was_connected = False
@@ -169,8 +172,10 @@ class Watcher:
         resync, whole = now >= self._resync_at, now >= self._whole_at
         if resync:
             self._resync_at = now + self._resync_s()
+            self._resyncs += 1
+        verified = resync and self._resyncs % _RESYNCS_A_VERIFICATION == 0
         try:
-            result = self._reconciler.run(lambda: self._read(verified=resync), whole=whole)
+            result = self._reconciler.run(lambda: self._read(verified=verified), whole=whole)
         except FAILURES as failure:
             self._after((str(failure),), None, None)
         else:
