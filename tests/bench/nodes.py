@@ -56,7 +56,7 @@ class _Watcher:
     def __init__(
         self, hosts: str, services: list[str], pool: Executor, seen: dict[str, list[float]]
     ) -> None:
-        fields = {"hosts": hosts.split(","), "root": _ROOT, "session_timeout": "60s"}
+        fields = {"hosts": hosts.split(","), "root": _ROOT}
         self._settings = registry.parse_settings(Fields(fields, "registry"))
         self._services = services
         self._pool = pool
@@ -86,6 +86,11 @@ class _Watcher:
                         self._seen[f"{service}/{child}"].append(now)
             self._known = content
 
+    def verify(self) -> None:
+        """Look whether a watch was missed, as a daemon does once a minute."""
+        with self._lock:
+            self._view.verify(_LIMIT_S)
+
     def end(self) -> None:
         """End the session."""
         registry.close(self._client)
@@ -99,7 +104,9 @@ def _work() -> None:
         watchers = [_Watcher(order["hosts"], s, pool, seen) for s in order["services"]]
         list(pool.map(_Watcher.begin, watchers))
         print(json.dumps(time.monotonic()), flush=True)
-        while sys.stdin.readline():
+        while order := sys.stdin.readline().strip():
+            if order == "verify":
+                list(pool.map(_Watcher.verify, watchers))
             print(json.dumps(seen), flush=True)
             seen.clear()
         list(pool.map(_Watcher.end, watchers))
@@ -132,6 +139,12 @@ class _Process:
         assert self._process.stdout
         self._say("report")
         return json.loads(self._process.stdout.readline())
+
+    def verify(self) -> None:
+        """Let each watcher look whether it missed something; waits for all."""
+        assert self._process.stdout
+        self._say("verify")
+        self._process.stdout.readline()
 
     @property
     def usage(self) -> tuple[float, float]:
@@ -186,6 +199,10 @@ def _measure(
         idle_cpu_s = sum(map(cpu_s, server_pids))
         time.sleep(_IDLE_S)
         idle_cpu_s = sum(map(cpu_s, server_pids)) - idle_cpu_s
+        verify_cpu_s = sum(map(cpu_s, server_pids))
+        with ThreadPoolExecutor(len(processes)) as pool:
+            list(pool.map(_Process.verify, processes))
+        verify_cpu_s = sum(map(cpu_s, server_pids)) - verify_cpu_s
         return {
             "watchers": case.watchers,
             "services": _SERVICES,
@@ -202,6 +219,7 @@ def _measure(
                 1000 * sum(p.usage[1] for p in processes) / max(1, packets), 3
             ),
             "servers_idle_percent": round(100 * idle_cpu_s / _IDLE_S, 1),
+            "resync_server_ms_per_watcher": round(1000 * verify_cpu_s / case.watchers, 1),
             "change_seen_by_all": _joined(popular),
             "change_seen_by_some": _joined(usual),
         }
