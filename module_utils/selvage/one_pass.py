@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from . import haproxy_runtime, services_file
@@ -66,6 +66,8 @@ class State:
     draining: dict[tuple[str, str], float]
     # The file that is known to be as we write it.
     clean: Filed | None = None
+    # The services that HAProxy refused when it was last tried, and why.
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Pass:
@@ -73,7 +75,7 @@ class Pass:
 
     Afterwards `unfinished` says which services a later pass has to look at in any case, None for
     all of them; `refusals` what HAProxy refuses, which only a pass over everything tries again, and
-    `standing` are the problems with that.
+    `standing` are the problems with that. `postponed` waits for the next reload.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Pass:
         self.unfinished: frozenset[str] | None = None
         self.refusals: dict[str, str] = {}
         self.standing: tuple[str, ...] = ()
+        self.postponed: frozenset[str] = frozenset()
 
     def run(self) -> Result:
         """Take the pass."""
@@ -278,11 +281,13 @@ class Pass:
             return False
         # Not every node at the same time, when they all wait for the same.
         early_s *= random.uniform(1, 1.5)  # noqa: S311 - no secret
-        self._again.append(early_s)
         names = [s.name for s in plan.services if s.reload is not None] or self._services
         # The same words each time, so that it is told once.
         reason = "it waits: HAProxy was reloaded a moment ago"
-        self._postponed = dict.fromkeys(names, reason)
+        self._postponed = {name: self._state.refused.get(name, reason) for name in names}
+        # What HAProxy refused a moment ago has nothing to hurry for.
+        if self._postponed.keys() - self._state.refused.keys():
+            self._again.append(early_s)
         return True
 
     def _reload(self, first: Plan) -> tuple[str, Plan]:
@@ -466,6 +471,7 @@ class Pass:
         self._again += self._leaving_s(left) if self._live is not None else []
         waiting = {service.name for service in left.services if service.waiting}
         steps = {name for name, _ in left.steps()}
+        self.postponed = frozenset(self._postponed)
         if self._live is not None:
             self.unfinished = frozenset({*steps, *waiting, *self._postponed})
         results = tuple(map(self._service_result, first.services))

@@ -117,7 +117,6 @@ class Reconciler:
         self._maintained: frozenset[str] = frozenset()
         # What the next pass looks at beside what changed; None means everything.
         self._unfinished: frozenset[str] | None = None
-        self._refused: frozenset[str] = frozenset()
         self._standing: tuple[str, ...] = ()
         self._overrides: tuple[Override, ...] = ()
         self._passed_at = 0.0
@@ -154,7 +153,7 @@ class Reconciler:
                 {name: known.reading for name, known in self._known.items()},
                 self._node(memory, maintained, released),
                 self._state,
-                names=None if whole else (unfinished | changed) - self._refused,
+                names=None if whole else (unfinished | changed) - self._state.refused.keys(),
                 dry_run=dry_run,
             )
             try:
@@ -166,11 +165,14 @@ class Reconciler:
         self._passed_at = time.time()
         self.latest |= {service.name: service for service in result.services}
         self._unfinished = one.unfinished
+        standing = self._standing
         if whole:
-            self._refused, self._standing = frozenset(one.refusals), one.standing
-        else:
-            problems = (*self._standing, *problems)
-        result = replace(result, problems=(*result.problems, *problems))
+            # What was refused, and waits to be tried again, stands as it stood.
+            waiting = {n: why for n, why in self._state.refused.items() if n in one.postponed}
+            standing = standing if waiting else ()
+            self._state.refused = {**waiting, **one.refusals}
+            self._standing = (*standing, *one.standing)
+        result = replace(result, problems=(*result.problems, *standing, *problems))
         looks_s = [max(0.0, override.until - time.time()) for override in found]
         looks_s += [result.look_s] if result.look_s is not None else []
         looks_s += [_LOOK_UP_S] if self._unresolved else []

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from daemon import MODULES
@@ -175,6 +177,38 @@ def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
     )
     fabric.register(fabric.instance("two").child)
     wait_for(lambda: fabric.answers(port) == {"one", "two"}, 10)
+
+
+def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):
+    """Our own look at the port is cut out: it would keep the reload from being tried."""
+    port = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    fabric.reconcile()
+    fabric.document["reload_interval"] = "2s"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        fabric.service("bad")
+        fabric.document["services"][1]["port"] = taken.getsockname()[1]
+        daemon.start(
+            "-c",
+            "import sys; from selvage import one_pass, watcher;"
+            "one_pass.taken = lambda _: False; sys.exit(watcher.main())",
+        )
+        refused = 'selvage_reloads_total{result="refused"}'
+        memory = Path(fabric.document["state_directory"]) / "memory.json"
+
+        def refusals():
+            return json.loads(memory.read_text())["counters"].get(refused, 0)
+
+        wait_for(lambda: refusals() >= 3, 30)
+        two = fabric.instance("two")
+        fabric.register(two.child)
+        wait_for(lambda: fabric.answers(port) == {"one", "two"})
+        assert refusals() <= 5
+        assert "all is well again" not in daemon.log
+        assert daemon.log.count("left as it was") == 1
+    wait_for(lambda: "all is well again" in daemon.log, 30)
 
 
 def test_the_watchdog_is_fed_unless_the_loop_hangs(fabric, daemon, serving):
