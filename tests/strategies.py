@@ -332,7 +332,7 @@ def live_services(draw, service, known=()):
     found = draw(
         st.lists(
             others | st.sampled_from(known) if known else others,
-            max_size=6,
+            max_size=4,
             unique_by=lambda server: server.name,
         )
     )
@@ -369,7 +369,7 @@ def worlds(draw):
     services = draw(catalogues(max_size=3))
     readings, live, filed = {}, {}, {}
     for service in services:
-        found = dict(draw(st.lists(valid_znodes | znodes, max_size=6)))
+        found = dict(draw(st.lists(valid_znodes | znodes, max_size=4)))
         reading = read(found, Rules(service.instance_port, None), ADDRESSES)
         readings[service.name] = draw(mostly(reading, Reading(failure="it could not be read")))
         known = [wanted_server(service, r) for r in reading.registrations]

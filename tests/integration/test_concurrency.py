@@ -56,7 +56,7 @@ def test_everyone_at_once_ends_consistent_and_loses_no_request(fabric, daemon):
         daemon.configure()
         daemon.process.send_signal(signal.SIGHUP)
         wait_for(lambda: fabric.answers(other, 1) == {"i0"})
-        wait_for(lambda: len(answers) > 1000, 60)
+        wait_for(lambda: len(answers) > 2000, 60)
         stop.set()
         for thread in threads:
             thread.join()
@@ -64,5 +64,6 @@ def test_everyone_at_once_ends_consistent_and_loses_no_request(fabric, daemon):
     children = fabric.client.get_children(f"{fabric.root}/inventory")
     registered = {guest.name for guest in fabric.instances if guest.child in children}
     wait_for(lambda: fabric.answers(port) == registered)
+    # A run that met a reload says so in one line, and the next one makes up for it.
+    assert all("\n" not in problem for problem in problems)
     assert set(answers) <= {instance.name for instance in fabric.instances}
-    print(problems)

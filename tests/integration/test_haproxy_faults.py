@@ -191,6 +191,16 @@ def hang(relay, word):
     return release
 
 
+def test_a_master_that_replaces_itself_is_waited_for(fabric, master):
+    """Someone else's reload, or one whose author was killed, is under way."""
+    port = fabric.service()
+    fabric.register(fabric.instance("one").child)
+    away = iter(range(3))
+    master.change = lambda line: line if next(away, None) is None else ""
+    assert fabric.reconcile().problems == ()
+    assert get(port) == "one"
+
+
 def test_reloads_keep_their_distance_whoever_makes_them(fabric, master, haproxy):
     """Each run has a reconciler of its own, as in a process of its own."""
     fabric.document["reload_interval"] = "1s"

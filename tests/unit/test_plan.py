@@ -490,21 +490,36 @@ def test_a_held_service_loses_nothing(case):
         assert had <= {server.name for server in service.wanted}
 
 
-@given(worlds_with_circumstances())
-def test_the_last_healthy_server_goes_only_when_another_one_is_known_to_be_healthy(case):
-    world, node = case
-    _, _, live, current = world
-    filed = servers_in(current)
-    for service in plan_world(*world, **node).services:
-        found = (live or {}).get(service.name)
-        if found is None or service.name in node["released"] or not service.wanted:
-            continue
-        healthy = {s.name for s in found.servers if s.up and not s.maintenance}
-        ours = healthy & {server.name for server in filed.get(service.name, ())}
-        proven = healthy | {name for name, passed in node["probed"].items() if passed}
-        wanted = {server.name for server in service.wanted}
-        if ours - wanted:
-            assert proven & wanted
+SOME = st.sets(st.integers(1, 4))
+
+
+@given(
+    filed=SOME,
+    registered=SOME,
+    live=st.dictionaries(
+        st.integers(1, 4),
+        st.fixed_dictionaries({}, optional={"up": st.just(False), "maintenance": st.booleans()}),
+    ),
+    probed=st.dictionaries(st.integers(1, 4), st.booleans()),
+)
+def test_the_last_healthy_server_goes_only_when_another_one_is_known_to_be_healthy(
+    filed, registered, live, probed
+):
+    (service,) = plan_world(
+        [INVENTORY],
+        {"inventory": reading(*registered)},
+        {"inventory": live_service(INVENTORY, *(up(server(n), **live[n])[0] for n in live))},
+        render([INVENTORY], {"inventory": [server(n) for n in filed]}),
+        probed={server(n).name: passed for n, passed in probed.items()},
+        edited=False,
+    ).services
+    healthy = {n for n in live if live[n].get("up", True) and not live[n].get("maintenance")}
+    known = healthy | {n for n, passed in probed.items() if passed}
+    wanted = {n for n in range(1, 5) if server(n) in service.wanted}
+    if (healthy & filed) - wanted:
+        assert known & wanted
+    if service.waiting:
+        assert not known & registered
 
 
 @given(worlds())
