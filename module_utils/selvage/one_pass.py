@@ -116,6 +116,11 @@ class Pass:
         self.standing: tuple[str, ...] = ()
         self.postponed: frozenset[str] = frozenset()
 
+    @property
+    def whole(self) -> bool:
+        """Whether it looks at everything: a pass that needs a reload comes to do so."""
+        return self._names is None
+
     def run(self) -> Result:
         """Take the pass."""
         before = self._filed.text

@@ -166,7 +166,7 @@ class Reconciler:
         self.latest |= {service.name: service for service in result.services}
         self._unfinished = one.unfinished
         standing = self._standing
-        if whole:
+        if one.whole:
             # What was refused, and waits to be tried again, stands as it stood.
             waiting = {n: why for n, why in self._state.refused.items() if n in one.postponed}
             standing = standing if waiting else ()
