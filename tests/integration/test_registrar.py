@@ -458,7 +458,7 @@ def test_what_changes_while_the_registry_is_away_is_done_when_it_returns(
     instance.healthy = False
     wait_for(lambda: "not healthy" in registrar.log)
     zookeeper.start()
-    wait_for(lambda: not reader.exists(path), limit_s=15)
+    wait_for(lambda: not reader.retry(reader.exists, path), limit_s=15)
 
 
 def test_without_a_registry_it_starts_gets_ready_and_registers_later(
