@@ -107,8 +107,8 @@ def undrain(service: str, server: str) -> str:
     return f"set server {_target(service, server)} state ready"
 
 
-def remove(service: str, server: str, version: tuple[int, int]) -> str:
-    """The commands that end a server's sessions and delete it.
+def remove(service: str, server: str, version: tuple[int, int], *, sessions: bool) -> str:
+    """The commands that delete a server; with `sessions` they end those that it has.
 
     `execute` raises `CommandRefused`, which is `busy` until the last connection is gone: HAProxy
     2.6 says so at once, later ones wait for a moment.
@@ -117,10 +117,8 @@ def remove(service: str, server: str, version: tuple[int, int]) -> str:
     # HAProxy 2.6 closes idle connections only of a server that is up when it gets its maintenance.
     wait = f"wait 100ms srv-removable {target}; " if version >= (3, 0) else ""
     raised = "" if wait else f"set server {target} state drain; set server {target} health up; "
-    return (
-        f"{raised}set server {target} state maint; shutdown sessions server {target};"
-        f" {wait}del server {target}"
-    )
+    shutdown = f"shutdown sessions server {target}; " if sessions else ""
+    return f"{raised}set server {target} state maint; {shutdown}{wait}del server {target}"
 
 
 def set_weight(service: str, server: str, weight: int) -> str:

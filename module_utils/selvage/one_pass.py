@@ -210,7 +210,12 @@ class Pass:
 
     def _forget_undrained(self) -> None:
         live = self._live or {}
-        draining = {(n, s.name) for n, found in live.items() for s in found.servers if s.draining}
+        draining = {
+            (name, server.name)
+            for name, found in live.items()
+            for server in found.servers
+            if server.draining or server.maintenance
+        }
         for key in self._state.draining.keys() - draining:
             if self._names is None or key[0] in self._names:
                 del self._state.draining[key]
@@ -419,7 +424,10 @@ class Pass:
             elif self._may_go(service, step, servers[step.name]) or self._dry_run:
                 if self._version is None:
                     self._version = self._runtime.version()
-                line = haproxy_runtime.remove(service, step.name, self._version)
+                # Where none was seen, one that is there now belongs to a HAProxy that was loaded
+                # since then.
+                sessions = servers[step.name].sessions > 0
+                line = haproxy_runtime.remove(service, step.name, self._version, sessions=sessions)
                 self._execute("remove", line)
                 if isinstance(step, Replace):
                     self._replaced = True
@@ -427,9 +435,9 @@ class Pass:
     def _may_go(self, service: str, step: Remove | Replace, found: LiveServer) -> bool:
         at = time.monotonic()
         since = self._state.draining.setdefault((service, step.name), at)
-        if not found.draining:
+        if not (found.draining or found.maintenance):
             # Until a moment ago it got sessions: what it has now is for the next pass to see.
-            return found.maintenance
+            return False
         return found.sessions == 0 or at - since >= step.drain_ms / 1000
 
     def _execute(self, kind: str, line: str) -> None:

@@ -110,6 +110,37 @@ def test_a_worker_that_ends_before_it_answers_runs_nothing_else(fabric, admin, h
     assert haproxy.reloads() == 1
 
 
+def test_a_haproxy_that_was_loaded_since_keeps_the_sessions_that_nobody_saw(fabric, admin, haproxy):
+    """With the file of a moment ago, in which the server that goes still gets traffic."""
+    port = fabric.service(drain="20s")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, {"inventory": {one.child: b"", two.child: b""}})
+    target, answers = f"inventory/{one.server('inventory')}", []
+    clients = [threading.Thread(target=lambda: answers.append(get(port))) for _ in range(4)]
+
+    def change(line):
+        if "del server" in line and not clients[0].ident:
+            haproxy.ask(f"set server {target} state ready")
+            one.release.clear()
+            for client in clients:
+                client.start()
+            wait_for(lambda: f"{one.server('inventory')},0,0,2," in haproxy.ask("show stat"))
+        return line
+
+    admin.change = change
+    content = {"inventory": {two.child: b""}}
+    wait_for(lambda: reconciler.run(lambda: content) and clients[0].ident)
+    for _ in range(5):
+        assert reconciler.run(lambda: content).problems == ()
+    one.release.set()
+    for client in clients:
+        client.join()
+    assert sorted(answers) == ["one", "one", "two", "two"]
+    assert passes(reconciler, content) == []
+    assert haproxy.servers("inventory").keys() == {two.server("inventory")}
+
+
 def test_a_refused_add_does_not_keep_others_from_joining_and_leaving(fabric, admin, haproxy):
     port = fabric.service()
     stays, leaves, joins, odd = (fabric.instance(n) for n in ("stays", "leaves", "joins", "odd"))

@@ -12,7 +12,7 @@ COMMANDS = [
     lambda service, server: haproxy_runtime.admit(service, server, healthy=True),
     haproxy_runtime.drain,
     haproxy_runtime.undrain,
-    lambda service, server: haproxy_runtime.remove(service, server, (3, 0)),
+    lambda service, server: haproxy_runtime.remove(service, server, (3, 0), sessions=True),
     lambda service, server: haproxy_runtime.set_weight(service, server, 1),
     lambda service, server: haproxy_runtime.set_max_connections(service, server, None),
 ]
