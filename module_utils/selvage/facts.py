@@ -13,15 +13,13 @@ from .haproxy_runtime import HAProxyUnavailable, Runtime
 from .memory import Memory, MemoryFile, now
 from .model import LiveService
 from .names import Resolver
-from .one_pass import taken
 from .overrides import Override
 from .plan import Node, ServicePlan, make_plan
-from .registration import Reading, Rules, hosts
-from .registration import read as read_registrations
+from .registration import Reading, hosts
 from .registry import RegistryUnavailable, RegistryView, connected
 from .sections import Section, assemble
 from .settings import Settings
-from .wanted import without_loops
+from .wanted import read_service
 
 
 @dataclass(frozen=True)
@@ -103,19 +101,17 @@ def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
             found = view.content[service.name]
     except RegistryUnavailable as error:
         return Reading(failure=str(error))
-    if isinstance(found, str):
-        return Reading(failure=found)
-    names = hosts(found)
+    names = frozenset() if isinstance(found, str) else hosts(found)
     addresses = Resolver(memory.addresses).addresses(names) if names else {}
-    reading = read_registrations(found, Rules(service.instance_port, service.endpoint), addresses)
-    return without_loops(reading, {other.port for other in settings.services})
+    return read_service(service, found, addresses, {other.port for other in settings.services})
 
 
 def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Section]) -> str | None:
     port, known = plan.section.port, {section.port for section in filed.values()}
     # HAProxy itself listens on those of the file.
-    if port is not None and port not in known and taken(port):
-        return f"another program listens on 127.0.0.1:{port}"
+    others = None if port is None or port in known else services_file.occupied(port)
+    if others is not None:
+        return others
     try:
         text = assemble({**filed, plan.name: plan.section})
         return services_file.complaint(settings.haproxy, text)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import random
-import socket
 import time
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -240,8 +238,11 @@ class Pass:
         for name, section in plan.sections.items():
             # `haproxy -c` does not see this, and a reload that fails so stops traffic for a second.
             known = section.port in ports or (name in running and name not in filed)
-            if not known and section.port is not None and taken(section.port):
-                self._refuse([name], f"another program listens on 127.0.0.1:{section.port}")
+            if known or section.port is None:
+                continue
+            others = services_file.occupied(section.port)
+            if others is not None:
+                self._refuse([name], others)
         complaint = self._complaint(plan, ())
         if complaint is None:
             return
@@ -535,14 +536,3 @@ def _joins(plan: Plan) -> Iterator[tuple[str, tuple[str, AddServer | Admit]]]:
     for name, step in plan.steps():
         if isinstance(step, (AddServer, Admit)) and not step.server.disabled:
             yield step.name, (name, step)
-
-
-def taken(port: int) -> bool:
-    """Whether a program listens on the local port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False

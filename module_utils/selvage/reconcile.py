@@ -22,13 +22,12 @@ from .one_pass import Pass, State
 from .overrides import Override
 from .plan import Node
 from .prober import Prober
-from .registration import Reading, Rules, hosts
-from .registration import read as read_registrations
+from .registration import Reading, hosts
 from .registry import Content, RegistryUnavailable, RegistryView, connected
 from .result import Result, ServiceResult
 from .services_file import EMPTY
 from .settings import Settings
-from .wanted import without_loops
+from .wanted import read_service
 
 # What ends a pass before anything, or everything, is done. Each message is one line.
 FAILURES: Final = (
@@ -144,10 +143,11 @@ class Reconciler:
             # Names get addresses, and overrides begin and end, without a change in the registry.
             whole = whole or self._unresolved or maintained != self._maintained
             whole = whole or self._unfinished is None
+            # Until the pass has ended well, the next one has to look at everything.
+            unfinished, self._unfinished = self._unfinished or frozenset(), None
             # A dry run is one pass, and shows what several would do.
             changed = self._read(content, whole=whole, patient=dry_run)
             self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
-            unfinished, self._unfinished = self._unfinished or frozenset(), None
             one = Pass(
                 self._settings,
                 {name: known.reading for name, known in self._known.items()},
@@ -235,11 +235,7 @@ class Reconciler:
             known = self._known.get(service.name)
             if known is not None and known.content == found and known.addresses == own:
                 continue
-            if isinstance(found, str):
-                reading = Reading(failure=found)
-            else:
-                rules = Rules(service.instance_port, service.endpoint)
-                reading = without_loops(read_registrations(found, rules, own), self._ports)
+            reading = read_service(service, found, own, self._ports)
             self._known[service.name] = _Known(found, new[service.name], own, reading)
             changed.add(service.name)
         return changed

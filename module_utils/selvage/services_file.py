@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,6 +85,18 @@ def complaint(settings: HAProxySettings, text: str) -> str | None:
         r"\[ALERT\] +\([0-9]+\) : (?:config : )?(?:parsing \[\S+\] : )?(.+)", result.stdout
     )
     return alert[1] if alert else f"exit {result.returncode}: {' '.join(result.stdout.split())}"
+
+
+def occupied(port: int) -> str | None:
+    """Who else has a local port, which `haproxy -c` does not see; None when it is free."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"another program listens on 127.0.0.1:{port}"
+    return None
 
 
 def write(settings: HAProxySettings, sections: Mapping[str, Section]) -> Filed:

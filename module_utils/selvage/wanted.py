@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from . import weights
 from .catalogue import Service
 from .grammar import printable
 from .model import Refusal, Registration, Server, by_name
-from .registration import Reading
+from .registration import Reading, Rules, read
 
 
 def server_name(service: str, address: str, port: int) -> str:
@@ -49,6 +49,22 @@ def wanted_servers(
         )
         for registration, weight, away in zip(registrations, shares, far, strict=True)
     )
+
+
+def read_service(
+    service: Service,
+    found: Mapping[str, bytes] | str,
+    addresses: Mapping[str, str],
+    ports: Collection[int],
+) -> Reading:
+    """What the registry says of a service: its children, or the reason why they are not known.
+
+    `addresses` are those of host names, `ports` HAProxy's own.
+    """
+    if isinstance(found, str):
+        return Reading(failure=found)
+    rules = Rules(service.instance_port, service.endpoint)
+    return without_loops(read(found, rules, addresses), ports)
 
 
 def without_loops(reading: Reading, ports: Collection[int]) -> Reading:

@@ -410,7 +410,7 @@ def test_a_reload_that_fails_is_rolled_back(fabric, monkeypatch):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    monkeypatch.setattr("selvage.one_pass.taken", lambda _: False)
+    monkeypatch.setattr("selvage.services_file.occupied", lambda _: None)
     fabric.register(two.child)
     fabric.service("bad")
     with taken_port() as taken:
@@ -542,6 +542,23 @@ def test_a_file_that_cannot_be_written_changes_nothing(fabric, monkeypatch):
         fabric.reconcile()
     assert fabric.services_file == before
     assert fabric.answers(port) == {"one"}
+
+
+def test_what_a_failed_pass_has_read_is_not_forgotten(fabric):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    reconciler = Reconciler(fabric.settings())
+    reconciler.run(lambda: {"inventory": {one.child: b""}})
+    content = {"inventory": {one.child: b"", two.child: b""}}
+    file = fabric.haproxy.services_config
+    file.rename(file.with_suffix(".aside"))
+    file.mkdir()
+    with pytest.raises(services_file.FileFailed):
+        reconciler.run(lambda: content, whole=False)
+    file.rmdir()
+    file.with_suffix(".aside").rename(file)
+    reconciler.run(lambda: content, whole=False)
+    assert fabric.answers(port) == {"one", "two"}
 
 
 def test_a_socket_that_hangs_is_told_in_time(fabric):

@@ -192,8 +192,8 @@ def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):
         fabric.document["services"][1]["port"] = taken.getsockname()[1]
         daemon.start(
             "-c",
-            "import sys; from selvage import one_pass, watcher;"
-            "one_pass.taken = lambda _: False; sys.exit(watcher.main())",
+            "import sys; from selvage import services_file, watcher;"
+            "services_file.occupied = lambda _: None; sys.exit(watcher.main())",
         )
         refused = 'selvage_reloads_total{result="refused"}'
         memory = Path(fabric.document["state_directory"]) / "memory.json"
