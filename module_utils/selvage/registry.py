@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from kazoo.client import KazooClient
@@ -19,7 +20,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import EventType, KeeperState, WatchedEvent
 
-from . import multi_read
+from . import multi_read, set_watches
 from .fields import Fields, unique
 
 _HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?"
@@ -31,7 +32,13 @@ Content = Mapping[str, Mapping[str, bytes] | str]
 
 
 _Found = dict[tuple[str, str], bytes | KazooException]
+_Watch = Callable[[WatchedEvent], None]
 _READS_AT_ONCE: Final = 256
+# Of paths in one request: ZooKeeper takes no requests of 1 MiB (jute.maxbuffer), and a character
+# may have four bytes.
+_CHARACTERS_AT_ONCE: Final = 128 * 1024
+# So many are read and watched with a request each; more take two requests for all.
+_FEW: Final = 2
 
 
 class RegistryUnavailable(Exception):
@@ -160,7 +167,7 @@ class RegistryView:
         self._services = frozenset(services)
         self._on_change = on_change
         # kazoo keeps watchers in sets: one bound method for all of them is kept once per path.
-        self._watch = self._event if on_change else None
+        self._watch: _Watch | None = self._event if on_change else None
         self._content: dict[str, dict[str, bytes]] = {}
         self._forbidden: set[str] = set()
         self._lock = threading.Lock()
@@ -233,7 +240,7 @@ class RegistryView:
     def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> None:
         # A client that sees a member for the first time does not know how far behind it is.
         synced = self._client.sync_async(self._root) if self._watch is None else None
-        get = self._get_many if self._watch is None else self._get_and_watch
+        get = partial(self._get_and_watch, self._watch) if self._watch else self._get_many
         forbidden = self._forbidden - lists
         # What is not known, or stale, is None until it is read.
         read: dict[str, dict[str, bytes | None]] = {}
@@ -278,24 +285,42 @@ class RegistryView:
     def _get_many(self, znodes: list[tuple[str, str]], deadline: float) -> _Found:
         requests = [
             (part, multi_read.get_data(self._client, [self._path(*znode) for znode in part]))
-            for part in _parts(znodes)
+            for part in self._parts(znodes)
         ]
         found: _Found = {}
         for part, request in requests:
             found.update(zip(part, request.get(timeout=_left(deadline)), strict=True))
         return found
 
-    def _get_and_watch(self, znodes: list[tuple[str, str]], deadline: float) -> _Found:
+    def _get_and_watch(
+        self, watch: _Watch, znodes: list[tuple[str, str]], deadline: float
+    ) -> _Found:
+        if len(znodes) > _FEW:
+            return self._get_and_watch_many(watch, znodes, deadline)
         found: _Found = {}
+        requests = [self._client.get_async(self._path(*znode), watch=watch) for znode in znodes]
+        for znode, request in zip(znodes, requests, strict=True):
+            try:
+                # kazoo has None for a znode that was made without data.
+                found[znode] = request.get(timeout=_left(deadline))[0] or b""
+            except (NoNodeError, NoAuthError) as error:
+                found[znode] = error
+        return found
+
+    def _get_and_watch_many(
+        self, watch: _Watch, znodes: list[tuple[str, str]], deadline: float
+    ) -> _Found:
+        found: _Found = {}
+        watches = []
         # Part by part: after an outage many watchers ask at once, and each asks for much.
-        for part in _parts(znodes):
-            requests = [self._client.get_async(self._path(*z), watch=self._watch) for z in part]
-            for znode, request in zip(part, requests, strict=True):
-                try:
-                    # kazoo has None for a znode that was made without data.
-                    found[znode] = request.get(timeout=_left(deadline))[0] or b""
-                except (NoNodeError, NoAuthError) as error:
-                    found[znode] = error
+        for part in self._parts(znodes):
+            since = self._client.last_zxid
+            read = self._get_many(part, deadline)
+            paths = [self._path(*znode) for znode in part if isinstance(read[znode], bytes)]
+            watches.append(set_watches.on_data(self._client, paths, since, watch))
+            found.update(read)
+        for request in watches:
+            request.get(timeout=_left(deadline))
         return found
 
     def _children(self, service: str, request: IAsyncResult, deadline: float) -> list[str]:
@@ -318,6 +343,20 @@ class RegistryView:
     def _path(self, *names: str) -> str:
         return "/".join((self._root, *names))
 
+    def _parts(self, znodes: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+        """What fits into one request."""
+        part: list[tuple[str, str]] = []
+        characters = 0
+        for znode in znodes:
+            length = len(self._path(*znode))
+            if part and (len(part) == _READS_AT_ONCE or characters + length > _CHARACTERS_AT_ONCE):
+                yield part
+                part, characters = [], 0
+            part.append(znode)
+            characters += length
+        if part:
+            yield part
+
     def _event(self, event: WatchedEvent) -> None:
         if event.path is None:
             return  # The connection's state; `expire` answers it.
@@ -329,11 +368,6 @@ class RegistryView:
                 self._stale_lists.add(service)
         if self._on_change:
             self._on_change()
-
-
-def _parts(znodes: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    for start in range(0, len(znodes), _READS_AT_ONCE):
-        yield znodes[start : start + _READS_AT_ONCE]
 
 
 def _left(deadline: float) -> float:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 # ZooDefs.OpCode
-_KINDS = {
+KINDS = {
     3: "exists",
     4: "get",
     8: "children",
@@ -20,6 +20,7 @@ _KINDS = {
     11: "ping",
     12: "children",
     22: "multi",
+    101: "watches",
     -11: "close",
 }
 
@@ -100,7 +101,7 @@ class RegistryRelay:
             rest += data
             while len(rest) >= 4 and len(rest) >= 4 + (size := struct.unpack_from("!i", rest)[0]):
                 if frames:
-                    kind = _KINDS.get(struct.unpack_from("!ii", rest, 4)[1], "other")
+                    kind = KINDS.get(struct.unpack_from("!ii", rest, 4)[1], "other")
                     self.requests[kind] += 1
                     if since and kind in ("get", "children", "exists"):
                         self.first.append((since, time.monotonic()))

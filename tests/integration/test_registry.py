@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from kazoo.client import KazooClient
 from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
+from relay import KINDS
 
 from programs import wait_for
 from selvage.fields import Fields
@@ -29,7 +30,10 @@ def settings(zookeeper, **more):
 
 
 class View:
-    """A watching view of one service with 50 instances, and how often it reads."""
+    """A watching view of one service, and what it asks the registry for, by kind.
+
+    `before` holds, by kind, what happens once before such a request is sent.
+    """
 
     def __init__(self, zookeeper, writer, root):
         self.root = root
@@ -38,28 +42,34 @@ class View:
         self.changes = threading.Semaphore(0)
         self.client = connect(settings(zookeeper))
         wait_for(lambda: self.client.connected)
-        self.reads = Counter()
-        for name in ("get_async", "get_children_async", "exists_async"):
-            setattr(self.client, name, self._counted(name, getattr(self.client, name)))
+        self.requests = Counter()
+        self.before = {}
+        self._call, self.client._call = self.client._call, self._counted
         self.view = RegistryView(self.client, root, ["inventory"], self.changes.release)
 
-    def _counted(self, name, function):
-        def counted(*arguments, **more):
-            self.reads[name] += 1
-            return function(*arguments, **more)
-
-        return counted
+    def _counted(self, request, answer):
+        kind = KINDS[request.type]
+        self.requests[kind] += 1
+        self.before.pop(kind, lambda: None)()
+        return self._call(request, answer)
 
     def after(self, events):
-        """The names and data once so many watches have fired; the reads that it took."""
+        """The names and data once so many watches have fired, and what was asked for."""
         for _ in range(events):
-            assert self.changes.acquire(timeout=10)
-        self.reads.clear()
-        self.view.refresh(5)
+            assert self.changes.acquire(timeout=30)
+        self.requests.clear()
+        self.view.refresh(30)
         return dict(self.view.content["inventory"])
 
     def register(self, child, data=b""):
         self.writer.create(f"{self.path}/{child}", data, makepath=True)
+
+    def swap(self, old, new):
+        """One transaction replaces a registration by another."""
+        transaction = self.writer.transaction()
+        transaction.delete(f"{self.path}/{old}")
+        transaction.create(f"{self.path}/{new}")
+        transaction.commit()
 
 
 @pytest.fixture
@@ -69,26 +79,35 @@ def view(zookeeper, fabric):
     close(view.client)
 
 
+@pytest.fixture(params=["get", "multi"])
+def crowded(request, view):
+    """The kind of request that reads data: many znodes are read in other ways than few."""
+    others = {f"z{number}": b"" for number in range(3 if request.param == "multi" else 0)}
+    for child in others:
+        view.register(child)
+    return request.param, others
+
+
 def test_a_change_is_read_and_nothing_else(view):
     for number in range(50):
         view.register(f"10.0.0.{number}:80")
     assert len(view.after(0)) == 50
-    assert view.reads == {"get_children_async": 1, "get_async": 50}
+    assert view.requests == {"children": 1, "multi": 1, "watches": 1}
 
     view.register("10.0.1.1:80", b"new")
     assert view.after(1)["10.0.1.1:80"] == b"new"
-    assert view.reads == {"get_children_async": 1, "get_async": 1}
+    assert view.requests == {"children": 1, "get": 1}
 
     view.writer.set(f"{view.path}/10.0.0.7:80", b"changed")
     assert view.after(1)["10.0.0.7:80"] == b"changed"
-    assert view.reads == {"get_async": 1}
+    assert view.requests == {"get": 1}
 
     view.writer.delete(f"{view.path}/10.0.0.8:80")
     assert "10.0.0.8:80" not in view.after(2)
-    assert view.reads == {"get_children_async": 1}
+    assert view.requests == {"children": 1}
 
     view.after(0)
-    assert view.reads == {}
+    assert view.requests == {}
 
 
 def test_a_child_made_anew_between_two_reads_is_read_anew(view):
@@ -111,39 +130,18 @@ def test_parents_that_do_not_exist_are_watched(view):
     wait_for(lambda: view.after(0) == {"b": b""})
 
 
-def test_a_service_that_is_made_while_it_is_read_is_there(view, monkeypatch):
-    exists = view.client.exists_async
-
-    def exists_after_create(path, **more):
-        view.register("a")
-        return exists(path, **more)
-
-    monkeypatch.setattr(view.client, "exists_async", exists_after_create)
+def test_a_service_that_is_made_while_it_is_read_is_there(view):
+    view.before["exists"] = lambda: view.register("a")
     assert view.after(0) == {"a": b""}
     view.register("b")
     assert view.after(1) == {"a": b"", "b": b""}
 
 
-def test_a_child_that_goes_while_it_is_read_is_not_there(view, monkeypatch):
+def test_a_child_that_goes_while_it_is_read_is_not_there(view, crowded):
+    kind, others = crowded
     view.register("a")
-    view.register("b")
-    get = view.client.get_async
-
-    def get_after_delete(path, **more):
-        if path.endswith("/a"):
-            view.writer.delete(path)
-        return get(path, **more)
-
-    monkeypatch.setattr(view.client, "get_async", get_after_delete)
-    assert view.after(0) == {"b": b""}
-
-
-def swap(view, old, new):
-    """One transaction replaces a registration by another."""
-    transaction = view.writer.transaction()
-    transaction.delete(f"{view.path}/{old}")
-    transaction.create(f"{view.path}/{new}")
-    transaction.commit()
+    view.before[kind] = lambda: view.writer.delete(f"{view.path}/a")
+    assert view.after(0) == others
 
 
 def test_a_transaction_is_seen_whole_by_who_has_heard_of_one_change_in_it(view, monkeypatch):
@@ -151,28 +149,64 @@ def test_a_transaction_is_seen_whole_by_who_has_heard_of_one_change_in_it(view, 
     heard = iter([view.view._event])
     monkeypatch.setattr(view.view, "_watch", lambda event: next(heard, lambda _: None)(event))
     view.after(0)
-    swap(view, "a", "b")
+    view.swap("a", "b")
     assert view.after(1) == {"b": b""}
 
 
-def test_a_transaction_is_seen_whole_by_who_is_just_reading(view, monkeypatch):
+def test_a_transaction_is_seen_whole_by_who_is_just_reading(view, crowded):
+    kind, others = crowded
     view.register("a")
-    get = view.client.get_async
+    view.before[kind] = lambda: view.swap("a", "b")
+    assert view.after(0) == {"b": b"", **others}
 
-    def get_after_swap(path, **more):
-        if path.endswith("/a"):
-            swap(view, "a", "b")
-        return get(path, **more)
 
-    monkeypatch.setattr(view.client, "get_async", get_after_swap)
-    assert view.after(0) == {"b": b""}
+@pytest.mark.parametrize("change", ["set", "deleted", "made anew"])
+def test_what_changes_before_it_is_watched_fires_at_once(view, change):
+    for child in "abcd":
+        view.register(child, b"old")
+
+    def happens():
+        if change == "set":
+            view.writer.set(f"{view.path}/a", b"new")
+        else:
+            view.writer.delete(f"{view.path}/a")
+        if change == "made anew":
+            view.register("a", b"new")
+
+    view.before["watches"] = happens
+    view.after(0)
+    expected = dict.fromkeys("bcd", b"old")
+    if change != "deleted":
+        expected["a"] = b"new"
+    assert view.after(1) == expected
+    view.writer.set(f"{view.path}/d", b"newer")
+    wait_for(lambda: view.after(0)["d"] == b"newer")
+
+
+def test_what_did_not_change_before_it_is_watched_does_not_fire(view):
+    for child in "abcd":
+        view.register(child)
+    view.after(0)
+    assert not view.changes.acquire(blocking=False)
+
+
+def test_names_as_long_as_names_can_be_fit_into_requests(zookeeper, view):
+    """200 of 10,000 characters: in one request, ZooKeeper would cut the connection."""
+    names = {f"{number}{'n' * 10_000}" for number in range(200)}
+    for name in names:
+        view.register(name)
+    assert view.after(0).keys() == names
+    with connected(settings(zookeeper)) as client:
+        once = RegistryView(client, view.root, ["inventory"])
+        once.refresh(30)
+    assert once.content["inventory"].keys() == names
 
 
 def test_a_failure_is_not_an_empty_service(view, zookeeper):
     view.register("a")
     view.after(0)
     view.register("b")
-    assert view.changes.acquire(timeout=10)
+    assert view.changes.acquire(timeout=30)
     zookeeper.stop()
     try:
         with pytest.raises(RegistryUnavailable):
