@@ -248,12 +248,25 @@ class Pass:
             return
         suspects = {s.name for s in plan.services if s.reload is not None or not running}
         suspects -= self.refusals.keys()
-        for name in sorted(suspects):
-            alone = self._complaint(plan, suspects - {name})
-            if alone is not None:
-                self._refuse([name], alone)
-        if not suspects & self.refusals.keys():
-            self._refuse(suspects, complaint)
+        elsewhere = self._complaint(plan, suspects)
+        if elsewhere is not None:
+            self._refuse(suspects, elsewhere)
+        else:
+            self._blame(plan, sorted(suspects), suspects, complaint)
+
+    def _blame(
+        self, plan: Plan, part: Sequence[str], suspects: Collection[str], complaint: str
+    ) -> None:
+        """Refuse the fewest of a part of the suspects, by halves; HAProxy complains of the part."""
+        middle = len(part) // 2
+        blamed = False
+        for half in (part[:middle], part[middle:]) if middle else ():
+            reason = self._complaint(plan, [name for name in suspects if name not in half])
+            if reason is not None:
+                blamed = True
+                self._blame(plan, half, suspects, reason)
+        if not blamed:
+            self._refuse(part, complaint)
 
     def _complaint(self, plan: Plan, without: Collection[str]) -> str | None:
         return services_file.complaint(self._haproxy, assemble(self._sections(plan, without)))

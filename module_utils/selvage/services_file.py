@@ -80,9 +80,10 @@ def complaint(settings: HAProxySettings, text: str) -> str | None:
         ) from error
     if result.returncode == 0:
         return None
-    # The first alert says it; the place is a line of a text that nobody else sees.
+    # The first alert says it, with its place unless that is in a text that nobody else sees.
     alert = re.search(
-        r"\[ALERT\] +\([0-9]+\) : (?:config : )?(?:parsing \[\S+\] : )?(.+)", result.stdout
+        r"\[ALERT\] +\([0-9]+\) : (?:config : )?(?:parsing \[/dev/stdin:\d+\] : )?(.+)",
+        result.stdout,
     )
     return alert[1] if alert else f"exit {result.returncode}: {' '.join(result.stdout.split())}"
 
