@@ -178,7 +178,7 @@ def test_what_changes_before_it_is_watched_fires_at_once(view, change):
     expected = dict.fromkeys("bcd", b"old")
     if change != "deleted":
         expected["a"] = b"new"
-    assert view.after(1) == expected
+    wait_for(lambda: view.after(0) == expected)
     view.writer.set(f"{view.path}/d", b"newer")
     wait_for(lambda: view.after(0)["d"] == b"newer")
 
