@@ -53,7 +53,7 @@ ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
 	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
-test: lint unit integration molecule ## everything that CI runs (under 20 minutes)
+test: lint unit integration integration-trixie molecule ## everything that CI runs (under 20 minutes)
 
 lint: $(VENV_READY) ## ruff, mypy, yamllint, ansible-lint
 	$(BIN)/ruff check .
@@ -66,8 +66,11 @@ lint: $(VENV_READY) ## ruff, mypy, yamllint, ansible-lint
 unit: $(VENV_READY) ## the pure parts, with property tests (seconds)
 	$(BIN)/pytest tests/unit
 
-integration: $(VENV_READY) build/.packages ## the reconciler and the registrar against a real ZooKeeper and HAProxy on loopback (minutes)
+integration: $(VENV_READY) build/.packages ## reconciler and registrar against this machine's ZooKeeper and HAProxy; integration-trixie: Debian 13's (minutes)
 	$(BIN)/pytest tests/integration
+
+integration-%: $(VENV_READY) build/.packages build/root-%
+	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration
 
 molecule: $(VENV_READY) ## the whole fabric on lab hosts of its own: check, converge, idempotence, verify (minutes)
 	PATH="$(BIN):$$PATH" $(BIN)/molecule test --all
@@ -76,6 +79,7 @@ bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table a
 	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench $(BENCH)
 
 clean: ## remove what make left in this checkout (the lab is lab-down's)
+	$(if $(wildcard build/root-*),$(SUDO) rm -rf build/root-*)
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible
 
 $(VENV_READY): requirements.txt
@@ -89,8 +93,16 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper and HAProxy (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy and mmdebstrap (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
-	  default-jre-headless haproxy zookeeper
+	  default-jre-headless haproxy mmdebstrap zookeeper
 	@mkdir -p build && touch $@
+
+# Extracted, not installed: nothing in it is ever booted.
+.PRECIOUS: build/root-%
+build/root-%: | build/.packages
+	@echo "Fetching the ZooKeeper and HAProxy of Debian's $* (seconds, once)"
+	@$(SUDO) rm -rf $@.part
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mv --no-target-directory $@.part $@

@@ -19,9 +19,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-JARS = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar"
-# A root directory with another Debian release, whose HAProxy is then used.
-ROOT = os.environ.get("SELVAGE_HAPROXY_ROOT", "")
+# A root directory with another Debian release, whose HAProxy and ZooKeeper are then used.
+ROOT = os.environ.get("SELVAGE_TEST_ROOT", "")
+# zookeeper.jar names the others by their place on this machine: what must be its own comes first.
+JARS = ":".join(
+    f"{ROOT}/usr/share/java/{name}.jar" for name in ("zookeeper-jute", "zookeeper", "slf4j-simple")
+)
 
 
 def free_port() -> int:
