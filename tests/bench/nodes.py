@@ -193,8 +193,7 @@ class _Nodes:
         watchers_cpu_s, began = self._watchers_cpu_s(), time.monotonic()
         self._registry.client.create(path, nerve(address, port))
         joined = self._wait_for_reads(before, 2 * watchers)
-        servers_cpu_s = self._cpu_s() - servers_cpu_s
-        servers_cpu_s -= self._idle_share * (time.monotonic() - began)
+        servers_cpu_s = self._spent_s(servers_cpu_s, began)
         watchers_cpu_s = self._watchers_cpu_s() - watchers_cpu_s
         real_s, *lean_s = (
             [at - began for at in process.tally().joined.get(path, ())]
@@ -223,10 +222,10 @@ class _Nodes:
 
     def verify(self) -> dict[str, float]:
         """The real watchers look whether they missed something, as daemons do now and then."""
-        cpu_s = self._cpu_s()
+        cpu_s, began = self._cpu_s(), time.monotonic()
         for _ in range(_VERIFICATIONS):
             self._processes[0].verify()
-        each_s = (self._cpu_s() - cpu_s) / _VERIFICATIONS / _REAL
+        each_s = self._spent_s(cpu_s, began) / _VERIFICATIONS / _REAL
         return {"servers_ms_per_watcher": round(1000 * each_s, 1)}
 
     def lose_follower(self) -> dict[str, float]:
@@ -282,6 +281,10 @@ class _Nodes:
 
     def _cpu_s(self) -> float:
         return sum(cpu_s(server.pid) for server in self._servers)
+
+    def _spent_s(self, cpu_s: float, began: float) -> float:
+        """The servers' processor time since then, without what idle sessions take."""
+        return self._cpu_s() - cpu_s - self._idle_share * (time.monotonic() - began)
 
     def _watchers_cpu_s(self) -> float:
         return sum(process.cpu_s for process in self._processes)
