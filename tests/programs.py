@@ -111,10 +111,9 @@ class ZooKeeper(Program):
                 answer += piece
         return answer.decode()
 
-    def figure(self, name: str) -> str:
-        """One of those that `mntr` tells."""
-        rows = dict(line.split("\t", 1) for line in self.command("mntr").splitlines())
-        return rows[name]
+    def figures(self) -> dict[str, str]:
+        """Those that `mntr` tells, by name."""
+        return dict(line.split("\t", 1) for line in self.command("mntr").splitlines())
 
 
 class HAProxy(Program):

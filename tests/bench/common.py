@@ -12,8 +12,6 @@ from .instances import Instances
 from .sides import NAIVE, OURS, Place, Side
 
 _PORT = 18080
-# More than a JVM needs until it has compiled what it runs all day.
-_WARMING_WRITES = 2000
 
 
 @dataclass(frozen=True)
@@ -28,8 +26,7 @@ class Effort:
     naive_curve: tuple[tuple[int, int], ...]
     idle_s: float
     playbook_runs: int
-    # Watchers, and to how many services each is subscribed.
-    nodes: tuple[tuple[int, int], ...]
+    watchers: int
 
 
 FULL = Effort(
@@ -42,7 +39,7 @@ FULL = Effort(
     # Two resyncs of the daemon, which come once a minute.
     idle_s=130.0,
     playbook_runs=5,
-    nodes=((1000, 20), (20, 500)),
+    watchers=1000,
 )
 QUICK = Effort(
     joins=(20, 5),
@@ -53,7 +50,7 @@ QUICK = Effort(
     naive_curve=((200, 20),),
     idle_s=5.0,
     playbook_runs=2,
-    nodes=((100, 20), (4, 500)),
+    watchers=100,
 )
 # The size that the targets are for.
 SIZE = (200, 20)
@@ -86,7 +83,6 @@ def bench(effort: Effort) -> Iterator[Bench]:
         ensemble = Ensemble()
         stack.callback(ensemble.close)
         ensemble.start()
-        ensemble.warm(_WARMING_WRITES)
         instances = Instances()
         stack.callback(instances.close)
         yield Bench(ensemble, instances, effort)

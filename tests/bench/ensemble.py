@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from kazoo.client import KazooClient
 
@@ -13,12 +14,29 @@ from .ports import free_ports
 _SIZE = 3
 # ZooKeeper takes packets of 1 MiB.
 _AT_ONCE = 500
+_COLLECTIONS = "collections.log"
+# More than a JVM needs until it has compiled what it runs all day.
+_WARMING_WRITES = 2000
+
+
+@dataclass(frozen=True)
+class Collections:
+    """What a member's garbage collections took, and left in the heap."""
+
+    heap_mib: int
+    longest_ms: float
+    sum_s: float
 
 
 class Ensemble:
     """Its members keep their data in folders of their own below /tmp, on a real disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, heap: str = "512m", watch_manager: str = "WatchManager") -> None:
+        self._java_options = (
+            *(f"-Xms{heap}", f"-Xmx{heap}", "-XX:+ExitOnOutOfMemoryError"),
+            f"-Dzookeeper.watchManagerName=org.apache.zookeeper.server.watch.{watch_manager}",
+            f"-Xlog:gc:{_COLLECTIONS}",
+        )
         ports = [free_ports(3) for _ in range(_SIZE)]
         self.members = [ZooKeeper(client) for _, _, client in ports]
         servers = "".join(
@@ -40,31 +58,32 @@ class Ensemble:
         return [member.host for member in self.members]
 
     def start(self) -> None:
-        """Start all members; returns when each serves."""
+        """Start all members; returns when each serves, and has compiled what it runs all day."""
         for member in self.members:
-            member.launch("-Xms512m", "-Xmx512m")
+            member.launch(*self._java_options)
         for member in self.members:
             wait_for(lambda member=member: "Mode:" in member.command("srvr"), 60)
-
-    def warm(self, writes: int) -> None:
-        """Let the members compile what they run all day, as they have in production."""
         registry = Registry(self, "/warm")
         registry.clear()
-        for number in range(writes):
+        for number in range(_WARMING_WRITES):
             registry.client.create(f"{registry.root}/{number}", b"x" * 100)
             registry.client.get(f"{registry.root}/{number}")
         registry.clear()
         registry.close()
-
-    def packets(self) -> int:
-        """How many packets the members have got from all clients."""
-        return sum(int(member.figure("zk_packets_received")) for member in self.members)
 
     def received(self, ports: set[int]) -> int:
         """How many packets the members have got over the connections from these local ports."""
         connections = "".join(member.command("cons") for member in self.members)
         found = re.findall(r"/127\.0\.0\.1:([0-9]+)\[.*?recved=([0-9]+)", connections)
         return sum(int(count) for port, count in found if int(port) in ports)
+
+    @staticmethod
+    def collections(member: ZooKeeper) -> Collections:
+        """Of one member since it was started; the heap is that after the last one."""
+        log = (member.folder / _COLLECTIONS).read_text()
+        found = re.findall(r"Pause .*->([0-9]+)M\([0-9]+M\) ([0-9.]+)ms", log)
+        pauses_ms = [float(pause_ms) for _, pause_ms in found]
+        return Collections(int(found[-1][0]), max(pauses_ms), round(sum(pauses_ms) / 1000, 1))
 
     def close(self) -> None:
         for member in self.members:

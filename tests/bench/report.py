@@ -70,8 +70,18 @@ def table(result: Mapping[str, Any]) -> str:
             lines += ["".join(f"{point[key]:>14}" for key in _CURVE) for point in points]
     for case in result.get("nodes", []):
         lines += ["", f"{case['watchers']} watchers of {case['subscribed']} services:"]
-        lines += [f"  {key}: {value}" for key, value in case.items()]
+        lines += _indented(case, "  ")
     return "\n".join(lines)
+
+
+def _indented(figures: Mapping[str, Any], indent: str) -> list[str]:
+    lines = []
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", *_indented(value, f"{indent}  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return lines
 
 
 def _line(text: str, *columns: str) -> str:
