@@ -30,12 +30,12 @@ def get_data(client: KazooClient, paths: Sequence[str]) -> IAsyncResult:
     The result is a list with, per path, the data or the exception of that path alone.
     """
     result = client.handler.async_result()
-    client._call(_Request(tuple(paths)), result)
+    client._call(Request(tuple(paths)), result)
     return result
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
     """A request as kazoo's connection takes it: its type, its bytes, and the answer's reader."""
 
     type: ClassVar[int] = 22

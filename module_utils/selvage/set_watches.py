@@ -15,6 +15,7 @@ from kazoo.client import KazooClient
 from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import WatchedEvent
 
+TYPE: Final = 101
 _INTEGER: Final = struct.Struct("!i")
 _ZXID: Final = struct.Struct("!q")
 # No watches on existence, none on children.
@@ -34,11 +35,23 @@ def on_data(
     return result
 
 
+def encoded(paths: Sequence[str], since: int) -> bytes:
+    """The record SetWatches with these watches on data alone."""
+    names = [path.encode() for path in paths]
+    return b"".join(
+        [
+            _ZXID.pack(since) + _INTEGER.pack(len(names)),
+            *(_INTEGER.pack(len(name)) + name for name in names),
+            _NO_OTHERS,
+        ]
+    )
+
+
 @dataclass(frozen=True)
 class _Request:
     """A request as kazoo's connection takes it: its type, its bytes, and the answer's reader."""
 
-    type: ClassVar[int] = 101
+    type: ClassVar[int] = TYPE
     client: KazooClient
     paths: tuple[str, ...]
     since: int
@@ -52,14 +65,7 @@ class _Request:
         """
         for path in self.paths:
             self.client._data_watchers[path].add(self.watch)
-        encoded = [path.encode() for path in self.paths]
-        return b"".join(
-            [
-                _ZXID.pack(self.since) + _INTEGER.pack(len(encoded)),
-                *(_INTEGER.pack(len(path)) + path for path in encoded),
-                _NO_OTHERS,
-            ]
-        )
+        return encoded(self.paths, self.since)
 
     @classmethod
     def deserialize(cls, _answer: bytes, _offset: int) -> None:

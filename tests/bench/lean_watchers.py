@@ -29,7 +29,8 @@ from kazoo.protocol.serialization import (
     reply_header_struct,
 )
 
-from selvage.registry import _READS_AT_ONCE
+from selvage import multi_read, set_watches
+from selvage.registry import _FEW, _READS_AT_ONCE
 from selvage.watcher import _JITTER_S
 
 from .watchers import ROOT, Tally
@@ -86,7 +87,7 @@ class _LeanWatcher(asyncio.Protocol):
         self._transport = transport
         self._received = bytearray()
         self._done = asyncio.get_running_loop().create_future()
-        self._xid = 0
+        self._xid = self._zxid = 0
         self._greeted = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -118,21 +119,22 @@ class _LeanWatcher(asyncio.Protocol):
         data, self._stale_data = self._stale_data, set()
         while lists or data:
             services = sorted(lists)
-            answers = await self._ask(GetChildren, services)
+            answers = await self._ask([_request(GetChildren, path) for path in services])
             found = {s: _instances(s, answer) for s, answer in zip(services, answers, strict=True)}
             for path in data:
                 service = path.rpartition("/")[0]
                 found.setdefault(service, self._known[service])
-            unread = (
+            unread = [
                 path
                 for service, paths in found.items()
                 for path in paths
                 if path in data or path not in self._known.get(service, ())
-            )
+            ]
+            few = len(unread) <= _FEW
             lists = set()
-            while part := list(itertools.islice(unread, _READS_AT_ONCE)):
-                answers = await self._ask(GetData, part)
-                gone = [path for path, answer in zip(part, answers, strict=True) if answer is None]
+            for start in range(0, len(unread), _READS_AT_ONCE):
+                part = unread[start : start + _READS_AT_ONCE]
+                gone = await (self._read_few(part) if few else self._read_many(part))
                 lists |= {path.rpartition("/")[0] for path in gone}
                 if self.current:
                     for path in part:
@@ -143,19 +145,33 @@ class _LeanWatcher(asyncio.Protocol):
             self._tally.complete.append(self._now())
             self.current = True
 
-    async def _ask(
-        self, kind: type[GetChildren | GetData], paths: Sequence[str]
-    ) -> list[bytes | None]:
-        """Per path the answer's record; None when there is no such znode."""
-        if not paths:
+    async def _read_few(self, paths: Sequence[str]) -> list[str]:
+        """Those that are gone."""
+        answers = await self._ask([_request(GetData, path) for path in paths])
+        return [path for path, answer in zip(paths, answers, strict=True) if answer is None]
+
+    async def _read_many(self, paths: Sequence[str]) -> list[str]:
+        """Those that are gone."""
+        since, request = self._zxid, multi_read.Request(tuple(paths))
+        (answer,) = await self._ask([int_struct.pack(request.type) + request.serialize()])
+        found = request.deserialize(answer, 0)
+        gone = [
+            path for path, data in zip(paths, found, strict=True) if not isinstance(data, bytes)
+        ]
+        watched = [path for path in paths if path not in gone]
+        await self._ask([int_struct.pack(set_watches.TYPE) + set_watches.encoded(watched, since)])
+        return gone
+
+    async def _ask(self, requests: Sequence[bytes]) -> list[bytes | None]:
+        """Per request the answer's record; None when there is no such znode."""
+        if not requests:
             return []
         packets = []
-        for path in paths:
-            request = _request(kind, path)
+        for request in requests:
             self._xid += 1
             packets.append(int_int_struct.pack(len(request) + int_struct.size, self._xid))
             packets.append(request)
-        return await self._exchange(b"".join(packets), len(paths))
+        return await self._exchange(b"".join(packets), len(requests))
 
     async def _exchange(self, packets: bytes, answers: int) -> list[bytes | None]:
         if self._transport.is_closing():
@@ -202,10 +218,11 @@ class _LeanWatcher(asyncio.Protocol):
         if not self._greeted:
             self._done.set_result([packet])
             return
-        xid, _, error = reply_header_struct.unpack_from(packet)
+        xid, zxid, error = reply_header_struct.unpack_from(packet)
         if xid == WATCH_XID:
             self._hear(packet)
         elif xid != PING_XID:
+            self._zxid = zxid
             if error not in (0, _NO_NODE):
                 raise EXCEPTIONS[error]
             self._answers.append(None if error else packet[reply_header_struct.size :])
