@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import itertools
 import os
 import shutil
 import signal
@@ -27,13 +28,30 @@ JARS = ":".join(
 )
 
 
+# Below those that the kernel gives to whoever asks for any port, which would take one before its
+# user has bound it. Where it begins keeps runs that go on at the same time apart.
+PORTS = itertools.cycle(range(20_000, 32_000))
+PORTS = itertools.islice(PORTS, os.getpid() * 97 % 12_000, None)
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Nobody has it, and nobody else gets it from here soon."""
+    for port in PORTS:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
-def wait_for(what: Callable[[], object], limit_s: float = 15.0) -> None:
+def is_running(pid: str) -> bool:
+    """Neither gone nor a zombie that waits for its parent."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(what: Callable[[], object], limit_s: float = 60.0) -> None:
     """Wait until it holds; the limit is generous, because it only ends a broken test."""
     deadline = time.monotonic() + limit_s
     while not what():
