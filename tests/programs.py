@@ -84,7 +84,7 @@ class Program:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
             self.send(number)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     def close(self) -> None:
@@ -100,20 +100,22 @@ class ZooKeeper(Program):
         self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         (self.folder / "zoo.cfg").write_text(
-            f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\n"
+            f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=600000\n"
             f"dataDir={self.folder}/data\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
             "admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n"
         )
 
     def start(self) -> None:
         self.launch("-Xmx128m", "-XX:TieredStopAtLevel=1")
-        wait_for(lambda: "Mode:" in self.command("srvr"), 30)
+        wait_for(lambda: "Mode:" in self.command("srvr"))
 
     def launch(self, *java_options: str) -> None:
         """Begin to start; a member of an ensemble serves once the others are there."""
         self.run(
             *("java", *java_options, "-cp", JARS),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            # Who waits for a busy disk is soon without a quorum, or a session.
+            "-Dzookeeper.forceSync=no",
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"),
         )
 
@@ -123,7 +125,7 @@ class ZooKeeper(Program):
     def command(self, word: str) -> str:
         """The answer to a four-letter word; empty when there is none."""
         answer = b""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as link:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as link:
             link.sendall(word.encode())
             while piece := link.recv(65536):
                 answer += piece
@@ -150,7 +152,7 @@ class HAProxy(Program):
             "defaults\n"
             "    mode http\n"
             "    option httplog\n"
-            "    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n"
+            "    timeout connect 1m\n    timeout client 10m\n    timeout server 10m\n"
             "frontend metrics\n"
             f"    bind 127.0.0.1:{self.metrics_port}\n    stats enable\n"
         )
@@ -188,6 +190,13 @@ class HAProxy(Program):
         )
         wait_for(self.serves)
 
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        # A master that just replaces itself loses signals.
+        process = self.process
+        if process is not None:
+            wait_for(lambda: process.send_signal(number) or process.poll() is not None)
+        super().stop(number)
+
     def serves(self) -> bool:
         with suppress(OSError):
             return "Pid:" in self.ask("show info")
@@ -195,7 +204,7 @@ class HAProxy(Program):
 
     def ask(self, line: str, path: Path | None = None) -> str:
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(5)
+            link.settimeout(60)
             link.connect(str(path or self.admin_socket))
             link.sendall(f"{line}\n".encode())
             if path is not None:
@@ -242,7 +251,7 @@ class Instance:
                     instance.checks += 1
                     status, body = (200 if instance.healthy else 503), b""
                 else:
-                    instance.release.wait(30)
+                    instance.release.wait(600)
                     status, body = 200, instance.name.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -281,7 +290,7 @@ class Instance:
 
 def get(port: int, path: str = "/") -> str:
     """The body of one answer over a new connection; a failed request is its status or error."""
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         link.request("GET", path)
         answer = link.getresponse()

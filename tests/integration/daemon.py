@@ -66,7 +66,7 @@ class Daemon:
     def stop(self, number=signal.SIGTERM):
         if self.process is not None:
             self.process.send_signal(number)
-            code = self.process.wait(20)
+            code = self.process.wait(60)
             self.process = None
             return code
         return None
