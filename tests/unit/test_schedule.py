@@ -108,16 +108,17 @@ def test_every_other_end_is_a_failure_with_a_reason(schedule, playbook, reason):
 
 
 def test_time_limit_ends_the_whole_run(schedule):
-    child = schedule.folder / "child"
+    child, late = schedule.folder / "child", schedule.folder / "late"
     child.touch()
-    playbook = f"trap '' TERM; sleep 600 & echo $! > {child}; wait; sleep 600"
+    begin = f"trap '' TERM; (sleep 100; touch {late}) & echo $! > {child}"
     for limit in ("1", "10", "60"):
-        assert schedule.run(playbook, "--time-limit", limit) == 1
+        assert schedule.run(f"{begin}; wait; sleep 600", "--time-limit", limit) == 1
         assert schedule.state["reason"] == f"ended after {limit} s, its time limit"
         if child.read_text():  # else the shell had not come that far
             break
     # A killed process closes its files, which ends the wait for its output, before it is gone.
     wait_for(lambda: not is_running(child.read_text().strip()))
+    assert not late.exists()
 
 
 def test_a_run_that_is_going_is_not_doubled(schedule, capsys):
