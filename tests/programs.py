@@ -125,7 +125,7 @@ class ZooKeeper(Program):
     def command(self, word: str) -> str:
         """The answer to a four-letter word; empty when there is none."""
         answer = b""
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 10) as link:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as link:
             link.sendall(word.encode())
             while piece := link.recv(65536):
                 answer += piece
