@@ -124,13 +124,13 @@ def fabric_of(
     """Nobody's session ends by itself in less than `session_s`."""
     retry = {"max_tries": -1, "max_delay": 0.5}
     client = KazooClient(
-        zookeeper.host, timeout=session_s, connection_retry=retry, command_retry=retry
+        ",".join(zookeeper.hosts), timeout=session_s, connection_retry=retry, command_retry=retry
     )
     client.start(60)
     root = f"/test{next(ROOTS)}"
     document = {
         "registry": {
-            "hosts": zookeeper.host.split(","),
+            "hosts": zookeeper.hosts,
             "root": root,
             "connect_timeout": f"{session_s}s",
             "session_timeout": f"{session_s}s",

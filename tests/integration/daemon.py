@@ -27,7 +27,8 @@ class Daemon:
         self._log = folder / "watcher.log"
         self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._systemd.bind(str(folder / "notify"))
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
         self._environment = os.environ | {
             "NOTIFY_SOCKET": str(folder / "notify"),
             "WATCHDOG_USEC": "2000000",
@@ -73,4 +74,7 @@ class Daemon:
 
     def close(self):
         self.stop(signal.SIGKILL)
+        # Who still listened to a closed socket could take what others read from the next one.
         self._systemd.shutdown(socket.SHUT_RD)
+        self._listener.join()
+        self._systemd.close()

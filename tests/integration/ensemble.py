@@ -22,9 +22,8 @@ class Ensemble:
             (member.folder / "data" / "myid").write_text(f"{number}\n")
 
     @property
-    def host(self) -> str:
-        """All members, as kazoo wants them."""
-        return ",".join(member.host for member in self.members)
+    def hosts(self) -> list[str]:
+        return [member.host for member in self.members]
 
     @property
     def leader(self) -> ZooKeeper:

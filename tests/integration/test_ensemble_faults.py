@@ -85,9 +85,9 @@ class Registrar:
     """Another client, whose registrations live as long as its session."""
 
     def __init__(self, ensemble):
-        self.client = KazooClient(
-            ensemble.host, timeout=600, connection_retry={"max_tries": -1, "max_delay": 0.5}
-        )
+        retry = {"max_tries": -1, "max_delay": 0.5}
+        hosts = ",".join(ensemble.hosts)
+        self.client = KazooClient(hosts, timeout=60, connection_retry=retry)
         self.client.start(60)
 
     def register(self, fabric, instance):

@@ -34,10 +34,9 @@ def zookeeper() -> Iterator[ZooKeeper]:
 
 @pytest.fixture
 def reader(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
-    client = KazooClient(
-        zookeeper.host, timeout=600, connection_retry={"max_tries": -1, "max_delay": 0.2}
-    )
-    client.start()
+    retry = {"max_tries": -1, "max_delay": 0.2}
+    client = KazooClient(",".join(zookeeper.hosts), timeout=120, connection_retry=retry)
+    client.start(60)
     yield client
     client.add_auth("digest", "fabric:s3 cret")
     client.delete(ROOT, recursive=True)
@@ -62,16 +61,16 @@ def other() -> Iterator[Instance]:
 class Registrar:
     """The daemon as systemd sees it: a process and what it says to the notify socket."""
 
-    def __init__(self, folder: Path, zookeeper_port: int, port: int) -> None:
+    def __init__(self, folder: Path, hosts: list[str], port: int) -> None:
         self.folder = folder
         self.config = folder / "registrar.json"
         (folder / "drain").mkdir()
         self.document: dict[str, Any] = {
             "registry": {
-                "hosts": [f"127.0.0.1:{zookeeper_port}"],
+                "hosts": hosts,
                 "root": ROOT,
                 # Only who asks for a short one here will see a session end by itself.
-                "session_timeout": "10m",
+                "session_timeout": "2m",
                 "connect_timeout": "2s",
             },
             "node": "app1",
@@ -89,11 +88,16 @@ class Registrar:
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(str(folder / "notify"))
         self.said: list[str] = []  # all that systemd was told, in order
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen)
+        self.listener.start()
         self.process: subprocess.Popen[bytes] | None = None
 
     def write(self) -> None:
         self.config.write_text(json.dumps(self.document))
+
+    def short_session(self) -> None:
+        hosts = self.document["registry"]["hosts"][:1]
+        self.document["registry"] |= {"hosts": hosts, "session_timeout": "2s"}
 
     def start(self, **limits: float) -> None:
         """The daemon, with other values for these of its module's."""
@@ -144,12 +148,15 @@ def registrar(
     tmp_path: Path, zookeeper: ZooKeeper, instance: Instance, reader: KazooClient
 ) -> Iterator[Registrar]:
     """Ended before `reader` deletes what it has registered."""
-    registrar = Registrar(tmp_path, zookeeper.port, instance.port)
+    registrar = Registrar(tmp_path, zookeeper.hosts, instance.port)
     yield registrar
     print(registrar.log)
     if registrar.process and registrar.process.poll() is None:
         registrar.process.kill()
         registrar.process.wait()
+    # Who still listened to a closed socket could take what others read from the next one.
+    registrar.notify.shutdown(socket.SHUT_RD)
+    registrar.listener.join()
     registrar.notify.close()
 
 
@@ -240,7 +247,7 @@ def test_rise_and_fall_are_counted(
 def test_killed_and_not_restarted_it_is_gone_after_the_session(
     registrar: Registrar, reader: KazooClient, instance: Instance
 ) -> None:
-    registrar.document["registry"]["session_timeout"] = "2s"
+    registrar.short_session()
     path = started(registrar, reader, instance)
     registrar.tell(signal.SIGKILL)
     registrar.wait()
@@ -444,7 +451,7 @@ def test_what_someone_else_deletes_or_changes_is_put_back(
 def test_a_lost_session_registers_again(
     registrar: Registrar, reader: KazooClient, instance: Instance
 ) -> None:
-    registrar.document["registry"]["session_timeout"] = "2s"
+    registrar.short_session()
     path = started(registrar, reader, instance)
     registrar.tell(signal.SIGSTOP)
     wait_for(lambda: not reader.exists(path))
@@ -495,7 +502,7 @@ def test_without_a_registry_it_starts_gets_ready_and_registers_later(
 def test_a_registry_that_hangs_does_not_stop_the_loop(
     registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
-    registrar.document["registry"]["session_timeout"] = "2s"
+    registrar.short_session()
     started(registrar, reader, instance)
     zookeeper.send(signal.SIGSTOP)
     try:

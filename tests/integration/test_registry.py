@@ -25,7 +25,7 @@ from selvage.registry import (
 
 def settings(zookeeper, **more):
     return parse_settings(
-        Fields({"hosts": [zookeeper.host], "session_timeout": "1m", **more}, "registry")
+        Fields({"hosts": zookeeper.hosts, "session_timeout": "1m", **more}, "registry")
     )
 
 

@@ -105,7 +105,8 @@ def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeep
 
 @pytest.fixture
 def short_session(fabric):
-    fabric.document["registry"]["session_timeout"] = "2s"
+    hosts = fabric.zookeeper.hosts[:1]
+    fabric.document["registry"] |= {"hosts": hosts, "session_timeout": "2s"}
 
 
 def test_an_expired_session_is_followed_by_a_new_one(fabric, daemon, short_session, serving):
