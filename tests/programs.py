@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import http.server
+import itertools
 import os
 import shutil
 import signal
@@ -27,13 +28,30 @@ JARS = ":".join(
 )
 
 
+# Below those that the kernel gives to whoever asks for any port, which would take one before its
+# user has bound it. Where it begins keeps runs that go on at the same time apart.
+PORTS = itertools.cycle(range(20_000, 32_000))
+PORTS = itertools.islice(PORTS, os.getpid() * 97 % 12_000, None)
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Nobody has it, and nobody else gets it from here soon."""
+    for port in PORTS:
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
-def wait_for(what: Callable[[], object], limit_s: float = 15.0) -> None:
+def is_running(pid: str) -> bool:
+    """Neither gone nor a zombie that waits for its parent."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(what: Callable[[], object], limit_s: float = 60.0) -> None:
     """Wait until it holds; the limit is generous, because it only ends a broken test."""
     deadline = time.monotonic() + limit_s
     while not what():
@@ -66,7 +84,7 @@ class Program:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
             self.send(number)
-            self.process.wait(20)
+            self.process.wait(60)
             self.process = None
 
     def close(self) -> None:
@@ -82,20 +100,31 @@ class ZooKeeper(Program):
         self.port = port or free_port()
         self.host = f"127.0.0.1:{self.port}"
         (self.folder / "zoo.cfg").write_text(
-            f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=60000\n"
+            f"tickTime=100\nminSessionTimeout=500\nmaxSessionTimeout=600000\n"
             f"dataDir={self.folder}/data\nclientPort={self.port}\nclientPortAddress=127.0.0.1\n"
             "admin.enableServer=false\nmaxClientCnxns=0\n4lw.commands.whitelist=*\n"
         )
 
+    @property
+    def hosts(self) -> list[str]:
+        """The server, and some places without one, which do not change what a client finds.
+
+        A server that starts forgets some of the first connections, and a client waits for each
+        place for its share of the session's time: with so many it is back before that is over.
+        """
+        return [self.host, *(f"127.0.0.{number}:{self.port}" for number in range(2, 13))]
+
     def start(self) -> None:
         self.launch("-Xmx128m", "-XX:TieredStopAtLevel=1")
-        wait_for(lambda: "Mode:" in self.command("srvr"), 30)
+        wait_for(lambda: "Mode:" in self.command("srvr"))
 
     def launch(self, *java_options: str) -> None:
         """Begin to start; a member of an ensemble serves once the others are there."""
         self.run(
             *("java", *java_options, "-cp", JARS),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            # Who waits for a busy disk is soon without a quorum, or a session.
+            "-Dzookeeper.forceSync=no",
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"),
         )
 
@@ -132,7 +161,7 @@ class HAProxy(Program):
             "defaults\n"
             "    mode http\n"
             "    option httplog\n"
-            "    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n"
+            "    timeout connect 1m\n    timeout client 10m\n    timeout server 10m\n"
             "frontend metrics\n"
             f"    bind 127.0.0.1:{self.metrics_port}\n    stats enable\n"
         )
@@ -170,6 +199,13 @@ class HAProxy(Program):
         )
         wait_for(self.serves)
 
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        # A master that just replaces itself loses signals.
+        process = self.process
+        if process is not None:
+            wait_for(lambda: process.send_signal(number) or process.poll() is not None)
+        super().stop(number)
+
     def serves(self) -> bool:
         with suppress(OSError):
             return "Pid:" in self.ask("show info")
@@ -177,7 +213,7 @@ class HAProxy(Program):
 
     def ask(self, line: str, path: Path | None = None) -> str:
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(5)
+            link.settimeout(60)
             link.connect(str(path or self.admin_socket))
             link.sendall(f"{line}\n".encode())
             if path is not None:
@@ -224,7 +260,7 @@ class Instance:
                     instance.checks += 1
                     status, body = (200 if instance.healthy else 503), b""
                 else:
-                    instance.release.wait(30)
+                    instance.release.wait(600)
                     status, body = 200, instance.name.encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
@@ -263,7 +299,7 @@ class Instance:
 
 def get(port: int, path: str = "/") -> str:
     """The body of one answer over a new connection; a failed request is its status or error."""
-    link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     try:
         link.request("GET", path)
         answer = link.getresponse()

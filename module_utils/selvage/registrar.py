@@ -99,7 +99,7 @@ class Registrar:
         self._until(lambda: self._settled or self._stops > 0, connect_s)
         systemd.notify("READY=1")
         while not self._stops:
-            self._step()
+            self._step(TURN_S)
             if self._reload_asked:
                 self._reload()
         self._leave()
@@ -138,7 +138,7 @@ class Registrar:
         self._until(lambda: self._settled or self._stops > 0, GIVE_UP_S)
         # A check under way has a child process or a time limit that the new image knows not of.
         while not self._stops and any(checker.is_alive() for checker in self._checkers):
-            self._step()
+            self._step(TURN_S)
         if not self._stops:
             signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
@@ -153,7 +153,7 @@ class Registrar:
         while not done() and (left := deadline - time.monotonic()) > 0:
             self._step(min(left, TURN_S))
 
-    def _step(self, wait_s: float = TURN_S) -> None:
+    def _step(self, wait_s: float) -> None:
         """Wait for events, at most that long, and act on what is so then."""
         with contextlib.suppress(queue.Empty):
             self._heed(self._events.get(timeout=wait_s))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,25 @@ import pytest
 from daemon import Daemon
 from ensemble import Ensemble
 from kazoo.client import KazooClient
+from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
-from selvage import settings
+from selvage import names, one_pass, prober, settings
 from selvage.reconcile import Result, reconcile
 
 ROOTS = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What reconciles in this process waits for instances and names for as long as they take."""
+    for module, name in (
+        (prober, "LIMIT_S"),
+        (one_pass, "LIMIT_S"),
+        (one_pass, "_PATIENCE_S"),
+        (names, "WAIT_S"),
+    ):
+        monkeypatch.setattr(module, name, 60.0)
 
 
 @dataclass
@@ -43,7 +56,8 @@ class Fabric:
     def service(self, name: str = "inventory", **options: object) -> int:
         """Put a service into the catalogue; its port."""
         port = free_port()
-        entry = {"name": name, "port": port, "check": {"interval": "100ms"}, **options}
+        check = {"interval": "100ms", "timeout": "1m"}
+        entry = {"name": name, "port": port, "check": check, **options}
         self.document["services"].append(entry)
         return port
 
@@ -52,10 +66,20 @@ class Fabric:
         return self.instances[-1]
 
     def register(self, child: str, data: bytes = b"", service: str = "inventory") -> None:
-        self.client.create(f"{self.root}/{service}/{child}", data, makepath=True)
+        self.client.retry(self._create, f"{self.root}/{service}/{child}", data)
 
     def deregister(self, child: str, service: str = "inventory") -> None:
-        self.client.delete(f"{self.root}/{service}/{child}")
+        self.client.retry(self._delete, f"{self.root}/{service}/{child}")
+
+    # An attempt whose answer was lost may have been heard.
+
+    def _create(self, path: str, data: bytes) -> None:
+        with suppress(NodeExistsError):
+            self.client.create(path, data, makepath=True)
+
+    def _delete(self, path: str) -> None:
+        with suppress(NoNodeError):
+            self.client.delete(path)
 
     def answers(self, port: int, requests: int = 12) -> set[str]:
         """Who answers."""
@@ -94,16 +118,22 @@ def ensemble(shared_ensemble: Ensemble) -> Iterator[Ensemble]:
 
 
 @contextmanager
-def fabric_of(zookeeper: ZooKeeper | Ensemble, haproxy: HAProxy, folder: Path) -> Iterator[Fabric]:
-    client = KazooClient(zookeeper.host, timeout=4, connection_retry={"max_tries": -1})
-    client.start(30)
+def fabric_of(
+    zookeeper: ZooKeeper | Ensemble, haproxy: HAProxy, folder: Path, session_s: int = 60
+) -> Iterator[Fabric]:
+    """Nobody's session ends by itself in less than `session_s`."""
+    retry = {"max_tries": -1, "max_delay": 0.5}
+    client = KazooClient(
+        ",".join(zookeeper.hosts), timeout=session_s, connection_retry=retry, command_retry=retry
+    )
+    client.start(60)
     root = f"/test{next(ROOTS)}"
     document = {
         "registry": {
-            "hosts": zookeeper.host.split(","),
+            "hosts": zookeeper.hosts,
             "root": root,
-            "connect_timeout": "2s",
-            "session_timeout": "2s",
+            "connect_timeout": f"{session_s}s",
+            "session_timeout": f"{session_s}s",
         },
         "haproxy": {
             "binary": haproxy.binary,
@@ -111,6 +141,7 @@ def fabric_of(zookeeper: ZooKeeper | Ensemble, haproxy: HAProxy, folder: Path) -
             "services_config": str(haproxy.services_config),
             "admin_socket": str(haproxy.admin_socket),
             "master_socket": str(haproxy.master_socket),
+            "timeout": "1m",
         },
         "state_directory": str(folder),
         "services": [],
@@ -131,13 +162,13 @@ def fabric(zookeeper: ZooKeeper, haproxy: HAProxy, tmp_path: Path) -> Iterator[F
 
 @pytest.fixture
 def ensemble_fabric(ensemble: Ensemble, haproxy: HAProxy, tmp_path: Path) -> Iterator[Fabric]:
-    with fabric_of(ensemble, haproxy, tmp_path) as fabric:
+    with fabric_of(ensemble, haproxy, tmp_path, session_s=4) as fabric:
         yield fabric
 
 
 @pytest.fixture
 def daemon(fabric: Fabric, tmp_path: Path) -> Iterator[Daemon]:
-    fabric.document["resync_interval"] = "60s"
+    fabric.document["resync_interval"] = "1h"
     daemon = Daemon(fabric, tmp_path)
     yield daemon
     daemon.close()

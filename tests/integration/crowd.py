@@ -1,17 +1,31 @@
-"""Many watchers in one process: run as `python3 crowd.py CONFIG COUNT`, ended by a signal."""
+"""Many watchers in one process: run as `python3 crowd.py CONFIG COUNT`, ended by a signal.
+
+It prints how many seconds each of them has chosen to wait after a lost connection.
+"""
 
 from __future__ import annotations
 
 import logging
+import random
 import signal
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
-from selvage import settings
+from selvage import settings, watcher
 from selvage.watcher import Watcher
 
+
+class Chance:
+    @staticmethod
+    def uniform(low: float, high: float) -> float:
+        chosen = random.uniform(low, high)
+        print(chosen, flush=True)
+        return chosen
+
+
+watcher.random = Chance
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 logging.disable()
 chosen = settings.load(path)
@@ -20,8 +34,8 @@ for number in range(count):
     own = Path(chosen.state_directory, f"{number}")
     own.mkdir()
     # As on nodes of their own, nobody waits for another's lock.
-    watcher = Watcher(replace(chosen, state_directory=str(own)), path)
-    threads.append(threading.Thread(target=watcher.run))
+    one = Watcher(replace(chosen, state_directory=str(own)), path)
+    threads.append(threading.Thread(target=one.run))
 # Only a main thread may set handlers; the default ones end this process.
 signal.signal = lambda *_: None
 for thread in threads:

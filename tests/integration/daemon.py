@@ -27,7 +27,8 @@ class Daemon:
         self._log = folder / "watcher.log"
         self._systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._systemd.bind(str(folder / "notify"))
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
         self._environment = os.environ | {
             "NOTIFY_SOCKET": str(folder / "notify"),
             "WATCHDOG_USEC": "2000000",
@@ -66,11 +67,14 @@ class Daemon:
     def stop(self, number=signal.SIGTERM):
         if self.process is not None:
             self.process.send_signal(number)
-            code = self.process.wait(20)
+            code = self.process.wait(60)
             self.process = None
             return code
         return None
 
     def close(self):
         self.stop(signal.SIGKILL)
+        # Who still listened to a closed socket could take what others read from the next one.
         self._systemd.shutdown(socket.SHUT_RD)
+        self._listener.join()
+        self._systemd.close()

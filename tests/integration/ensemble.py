@@ -17,18 +17,24 @@ class Ensemble:
         )
         for number, member in enumerate(self.members, 1):
             with (member.folder / "zoo.cfg").open("a") as file:
-                file.write(f"initLimit=50\nsyncLimit=20\n{servers}")
+                file.write(f"initLimit=100\nsyncLimit=50\n{servers}")
             (member.folder / "data").mkdir()
             (member.folder / "data" / "myid").write_text(f"{number}\n")
 
     @property
-    def host(self) -> str:
-        """All members, as kazoo wants them."""
-        return ",".join(member.host for member in self.members)
+    def hosts(self) -> list[str]:
+        return [member.host for member in self.members]
 
     @property
     def leader(self) -> ZooKeeper:
-        return next(m for m in self.members if "Mode: leader" in m.command("srvr"))
+        found: list[ZooKeeper] = []
+
+        def look() -> bool:
+            found[:] = [m for m in self.members if "Mode: leader" in m.command("srvr")]
+            return bool(found)
+
+        wait_for(look)
+        return found[0]
 
     @property
     def followers(self) -> list[ZooKeeper]:
@@ -43,7 +49,7 @@ class Ensemble:
             else:
                 member.send(signal.SIGCONT)
         for member in self.members:
-            wait_for(lambda member=member: "Mode:" in member.command("srvr"), 60)
+            wait_for(lambda member=member: "Mode:" in member.command("srvr"), 120)
 
     def close(self) -> None:
         for member in self.members:

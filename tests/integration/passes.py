@@ -10,7 +10,8 @@ from selvage.haproxy_runtime import HAProxyUnavailable
 def passes(reconciler, content, *, until_told=False):
     """Pass after pass, as the daemon makes them, until all is done; the problems on the way."""
     problems = []
-    for _ in range(200):
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         try:
             result = reconciler.run(lambda: content)
         except HAProxyUnavailable as error:

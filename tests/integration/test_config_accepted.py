@@ -39,7 +39,7 @@ def accept(tmp_path_factory):
             ["haproxy", "-c", "-f", base, "-f", services],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=120,
             check=False,
         )
         assert result.returncode == 0, result.stderr + text

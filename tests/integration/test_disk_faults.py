@@ -14,7 +14,8 @@ from daemon import MODULES
 RUN = """
 import sys
 from pathlib import Path
-from selvage import reconcile, settings
+from selvage import prober, reconcile, settings
+prober.LIMIT_S = 60
 try:
     print(*reconcile.reconcile(settings.load(Path(sys.argv[1]))).problems, sep="\\n")
 except reconcile.FAILURES as failure:

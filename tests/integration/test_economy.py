@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -76,8 +77,9 @@ def test_a_watcher_reads_nothing_while_nothing_happens(fabric, relay, daemon):
     fill(fabric, 20)
     daemon.start()
     wait_for(lambda: len(fabric.haproxy.servers("inventory")) == 20)
-    before, pings = reads(relay), relay.requests["ping"]
-    wait_for(lambda: relay.requests["ping"] > pings + 3)
+    before = reads(relay)
+    for _ in range(4):
+        wait_for(lambda: daemon.heard("WATCHDOG=1"))
     assert reads(relay) == before
 
 
@@ -87,9 +89,10 @@ def test_a_resync_asks_for_much_in_few_requests(fabric, relay, daemon):
     fill(fabric, 300)
     daemon.start()
     wait_for(lambda: len(fabric.haproxy.servers("inventory")) == 300)
-    # The daemon's start, and two resyncs of five.
-    wait_for(lambda: relay.requests["multi"] == 6)
-    assert relay.requests["children"] == 3
+    # The daemon's start, and at least two resyncs of five.
+    wait_for(lambda: relay.requests["multi"] >= 6)
+    assert daemon.stop() == 0
+    assert relay.requests["multi"] == 2 * relay.requests["children"]
     assert relay.requests["get"] == 0
 
 
@@ -98,6 +101,7 @@ def test_a_run_asks_for_much_in_few_requests(fabric, relay):
     for changed in (True, False):
         relay.requests.clear()
         assert fabric.reconcile().changed == changed
+        wait_for(lambda: relay.requests["close"])
         del relay.requests["ping"]
         assert relay.requests == {"sync": 1, "children": 1, "multi": 2, "close": 1}
 
@@ -119,22 +123,27 @@ def test_after_a_mass_reconnect_reads_are_spread_and_bounded(fabric, relay, tmp_
     crowd = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("crowd.py"), config, str(WATCHERS)],
         env=os.environ | {"PYTHONPATH": str(MODULES)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         each = Counter({"children": WATCHERS, "multi": WATCHERS})
-        wait_for(lambda: relay.requests & each == each, 60)
+        wait_for(lambda: relay.requests & each == each, 120)
         relay.requests.clear()
         relay.first.clear()
         relay.cut()
-        wait_for(lambda: relay.requests & each == each, 60)
+        wait_for(lambda: relay.requests & each == each, 120)
+        time.sleep(2)
         # Nobody reads anything twice.
-        pings = relay.requests["ping"]
-        wait_for(lambda: relay.requests["ping"] > pings + 3 * WATCHERS)
         assert reads(relay) == each.total()
-        delays = [read - made for made, read in relay.first]
-        assert len(delays) == WATCHERS
+        chosen = sorted(float(crowd.stdout.readline()) for _ in range(WATCHERS))
         # Evenly within a second: that all fall into a third of it happens once in 10^8 times.
-        assert max(delays) - min(delays) > 0.33
+        assert chosen[-1] - chosen[0] > 0.33
+        # Nobody reads before it shall. However busy the machine, that holds for the sorted ones.
+        delays = sorted(read - made for made, read in relay.first)
+        assert len(delays) == WATCHERS
+        assert all(delay >= least for delay, least in zip(delays, chosen, strict=True))
     finally:
         crowd.terminate()
-        crowd.wait(20)
+        crowd.wait(60)
+        crowd.stdout.close()

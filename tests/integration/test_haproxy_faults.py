@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -12,7 +14,8 @@ from passes import passes
 from relay import SocketRelay
 
 from programs import get, wait_for
-from selvage.haproxy_runtime import HAProxyUnavailable
+from selvage import one_pass
+from selvage.haproxy_runtime import HAProxyUnavailable, Master, Runtime
 from selvage.reconcile import Reconciler
 
 
@@ -62,12 +65,22 @@ def test_what_happens_to_haproxy_during_a_pass_is_made_good(fabric, admin, hapro
         admin.change = change
         passes(reconciler, contents[number])
         admin.change = lambda line: line
-        # After a reload by hand, two workers serve for a moment.
+        # After a reload by hand, two workers serve for a moment. One may stay for good if the next
+        # reload comes too soon.
+        wait_for(partial(alone, haproxy))
         wait_for(partial(settled, fabric, contents[number], (stays, guest)))
         wait_for(lambda guest=guest: fabric.answers(port) == {"stays", guest.name})
         if next(lines) <= point:
             break
     assert point > 8
+
+
+def alone(haproxy):
+    """One worker is left."""
+    with suppress(OSError):  # The master replaces itself just now.
+        rows = haproxy.ask("show proc", haproxy.master_socket).splitlines()
+        return sum(row.split()[1:2] == ["worker"] for row in rows) == 1
+    return False
 
 
 def settled(fabric, content, instances):
@@ -112,7 +125,7 @@ def test_a_worker_that_ends_before_it_answers_runs_nothing_else(fabric, admin, h
 
 def test_a_haproxy_that_was_loaded_since_keeps_the_sessions_that_nobody_saw(fabric, admin, haproxy):
     """With the file of a moment ago, in which the server that goes still gets traffic."""
-    port = fabric.service(drain="20s")
+    port = fabric.service(drain="1h")
     one, two = fabric.instance("one"), fabric.instance("two")
     reconciler = Reconciler(fabric.settings())
     passes(reconciler, {"inventory": {one.child: b"", two.child: b""}})
@@ -165,18 +178,20 @@ def test_a_refused_add_does_not_keep_others_from_joining_and_leaving(fabric, adm
 
 
 @pytest.mark.parametrize("word", ["add server", "state drain", "del server"])
-def test_a_socket_that_hangs_in_the_middle_is_told_and_made_good(fabric, admin, haproxy, word):
+def test_a_socket_that_hangs_in_the_middle_is_told_and_made_good(
+    fabric, admin, haproxy, word, monkeypatch
+):
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
     contents = [{"inventory": {guest.child: b""}} for guest in (one, two)]
     passes(Reconciler(fabric.settings()), contents[0])
     told = hang(admin, word)
-    fabric.document["haproxy"]["timeout"] = "1s"
+    monkeypatch.setattr(one_pass, "Runtime", lambda path, _: Runtime(path, 1))
     with pytest.raises(HAProxyUnavailable) as failure:
         passes(Reconciler(fabric.settings()), contents[1], until_told=True)
     assert str(failure.value).endswith("admin.sock.relay: HAProxy does not answer within 1 s")
     told.set()
-    fabric.document["haproxy"]["timeout"] = "5s"
+    monkeypatch.setattr(one_pass, "Runtime", Runtime)
     passes(Reconciler(fabric.settings()), contents[1])
     assert fabric.answers(port) == {"two"}
     assert haproxy.servers("inventory").keys() == {two.server("inventory")}
@@ -184,7 +199,7 @@ def test_a_socket_that_hangs_in_the_middle_is_told_and_made_good(fabric, admin, 
 
 
 @pytest.mark.parametrize("word", ["show proc", "reload"])
-def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word):
+def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word, monkeypatch):
     fabric.document["reload_interval"] = "100ms"
     port = fabric.service()
     one = fabric.instance("one")
@@ -193,7 +208,7 @@ def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word
     before = fabric.services_file
     other = fabric.service("orders")
     told = hang(master, word)
-    fabric.document["haproxy"]["timeout"] = "1s"
+    monkeypatch.setattr(one_pass, "Master", lambda path, _: Master(path, 1))
     (problem,) = Reconciler(fabric.settings()).run(lambda: content).problems
     assert problem.startswith("orders: left as it was: HAProxy was not reloaded in time: ")
     assert "\n" not in problem
@@ -202,7 +217,7 @@ def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word
     assert fabric.answers(port) == {"one"}
     # Now the master hears what it was told before, with nobody there for the answer.
     told.set()
-    fabric.document["haproxy"]["timeout"] = "5s"
+    monkeypatch.setattr(one_pass, "Master", Master)
     passes(Reconciler(fabric.settings()), content)
     wait_for(lambda: get(other) == "one")
     assert passes(Reconciler(fabric.settings()), content) == []
@@ -215,7 +230,7 @@ def hang(relay, word):
 
     def change(line):
         if word in line:
-            release.wait(60)
+            release.wait(600)
         return line
 
     relay.change = change
@@ -232,14 +247,14 @@ def test_a_master_that_replaces_itself_is_waited_for(fabric, master):
     assert get(port) == "one"
 
 
-def test_reloads_keep_their_distance_whoever_makes_them(fabric, master, haproxy):
+def test_reloads_keep_their_distance_whoever_makes_them(fabric, haproxy, tmp_path):
     """Each run has a reconciler of its own, as in a process of its own."""
     fabric.document["reload_interval"] = "1s"
+    times = []
     for number in range(3):
         fabric.service(f"service{number}")
         fabric.reconcile()
-    times = [at for at, line in master.lines if line == "reload"]
-    assert len(times) == 3
+        times.append(json.loads((tmp_path / "memory.json").read_text())["reloaded_at"])
     assert all(later - earlier >= 1 for earlier, later in itertools.pairwise(times))
     assert haproxy.reloads() == 3
     assert not fabric.reconcile().changed

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from daemon import MODULES
 
-from programs import wait_for
-
 
 @pytest.fixture
 def mortal(fabric, tmp_path):
@@ -36,7 +34,7 @@ def mortal(fabric, tmp_path):
 
     yield run
     process.stdin.close()
-    process.wait(20)
+    process.wait(60)
     process.stdout.close()
 
 
@@ -79,9 +77,6 @@ class World:
         }
 
     def restart(self):
-        process = self.fabric.haproxy.process
-        # A master that just replaces itself loses signals.
-        wait_for(lambda: process.terminate() or process.poll() is not None)
         self.fabric.haproxy.stop()
         self.fabric.haproxy.start()
         return self.running()

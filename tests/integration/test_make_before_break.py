@@ -51,6 +51,7 @@ def test_fleets_replaced_in_one_transaction_lose_no_request(fabric, serving):
             swap(fabric, old, new)
             wait_for(lambda fleet=new: routed(fabric, fleet))
             old, new = new, old
+        wait_for(lambda: set(answers) >= everyone)
     assert set(answers) == everyone
     assert fabric.haproxy.reloads() == 1
 
@@ -66,6 +67,7 @@ def test_a_parent_deleted_and_made_anew_loses_no_request(fabric, serving, depth)
             for instance in new:
                 fabric.register(instance.child)
             wait_for(lambda fleet=new: routed(fabric, fleet))
+            wait_for(lambda fleet=new: {i.name for i in fleet} <= set(answers))
             old, new = new, old
     assert set(answers) == {instance.name for instance in old + new}
 

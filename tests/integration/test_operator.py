@@ -34,7 +34,9 @@ def selvage(fabric, tmp_path):
     """The operator's command, as a process; what it printed, once it ended with `code`."""
 
     # What Python loads late may not be there for another user.
-    program = "import encodings.idna, sys; from selvage.__main__ import main; sys.exit(main())"
+    program = "import encodings.idna, sys; from selvage import prober, __main__;"
+    # A busy machine may take its time to answer.
+    program += "prober.LIMIT_S = 60; sys.exit(__main__.main())"
 
     def run(*arguments, code=0):
         config = tmp_path / "reconciler.json"
@@ -223,12 +225,13 @@ def test_an_override_ends_by_itself(fabric, four, tmp_path):
 
 def test_the_end_of_an_override_is_when_the_daemon_looks_again(fabric, four, tmp_path):
     fabric.service()
-    until = time.time() + 30
-    override = overrides.Override("inventory", four[0].server("inventory"), "disk", int(until))
+    until = int(time.time()) + 3_600
+    override = overrides.Override("inventory", four[0].server("inventory"), "disk", until)
     overrides.put(tmp_path / "overrides", override, 0)
     children = {instance.child: b"" for instance in four}
+    began = time.time()
     result = Reconciler(fabric.settings()).run(lambda: {"inventory": children})
-    assert 25 < result.look_s <= 30
+    assert until - time.time() <= result.look_s <= until - began
 
 
 def test_maintenance_of_what_is_not_registered_is_said(fabric, four, selvage):
@@ -394,7 +397,7 @@ def test_other_zones_are_a_reserve_or_get_a_share(fabric):
 
 
 def test_explain_with_a_held_a_refused_and_a_draining_instance(fabric, four, selvage):
-    port = fabric.service(drain="20s", guards={"max_loss": 50})
+    port = fabric.service(drain="10m", guards={"max_loss": 50, "window": "1h"})
     fabric.register("198.18.0.300:8080")
     fabric.reconcile()
     one, two, three, four_ = four
@@ -409,7 +412,7 @@ def test_explain_with_a_held_a_refused_and_a_draining_instance(fabric, four, sel
     runner.join()
     assert lines[:6] == [
         f"inventory  127.0.0.1:{port}  http",
-        "held: 3 of 4 would be lost within 60 s, and guards.max_loss is 50 %",
+        "held: 3 of 4 would be lost within 3600 s, and guards.max_loss is 50 %",
         "  It ends when enough instances are registered again, or at your word:",
         "  selvage release inventory",
         "",
@@ -424,7 +427,7 @@ def test_explain_with_a_held_a_refused_and_a_draining_instance(fabric, four, sel
         assert servers[instance.child].endswith("  held: no longer registered")
     assert servers[three.child].endswith("  up, 1 session")
     assert servers[four_.child].endswith(
-        "  draining, 1 session  left: its sessions have 20 s, then it is deleted"
+        "  draining, 1 session  left: its sessions have 10 min, then it is deleted"
     )
 
 

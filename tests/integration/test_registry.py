@@ -25,7 +25,7 @@ from selvage.registry import (
 
 def settings(zookeeper, **more):
     return parse_settings(
-        Fields({"hosts": [zookeeper.host], "session_timeout": "2s", **more}, "registry")
+        Fields({"hosts": zookeeper.hosts, "session_timeout": "1m", **more}, "registry")
     )
 
 
@@ -56,9 +56,9 @@ class View:
     def after(self, events):
         """The names and data once so many watches have fired, and what was asked for."""
         for _ in range(events):
-            assert self.changes.acquire(timeout=30)
+            assert self.changes.acquire(timeout=60)
         self.requests.clear()
-        self.view.refresh(30)
+        self.view.refresh(60)
         return dict(self.view.content["inventory"])
 
     def register(self, child, data=b""):
@@ -198,7 +198,7 @@ def test_names_as_long_as_names_can_be_fit_into_requests(zookeeper, view):
     assert view.after(0).keys() == names
     with connected(settings(zookeeper)) as client:
         once = RegistryView(client, view.root, ["inventory"])
-        once.refresh(30)
+        once.refresh(60)
     assert once.content["inventory"].keys() == names
 
 
@@ -206,7 +206,7 @@ def test_a_failure_is_not_an_empty_service(view, zookeeper):
     view.register("a")
     view.after(0)
     view.register("b")
-    assert view.changes.acquire(timeout=30)
+    assert view.changes.acquire(timeout=60)
     zookeeper.stop()
     try:
         with pytest.raises(RegistryUnavailable):
@@ -224,7 +224,7 @@ def test_watches_are_set_again_after_a_lost_connection(view, zookeeper):
     view.after(0)
     zookeeper.stop()
     zookeeper.start()
-    wait_for(lambda: view.client.connected and view.writer.connected, 30)
+    wait_for(lambda: view.client.connected and view.writer.connected)
     view.view.expire()
     view.after(0)
     view.register("b")
@@ -234,8 +234,8 @@ def test_watches_are_set_again_after_a_lost_connection(view, zookeeper):
 @pytest.fixture
 def secret(zookeeper, fabric):
     """A service that only `reader` may read, and its owner's connection."""
-    owner = KazooClient(zookeeper.host, auth_data=[("digest", "reader:s3 cret")])
-    owner.start()
+    owner = KazooClient(zookeeper.host, timeout=60, auth_data=[("digest", "reader:s3 cret")])
+    owner.start(60)
     acl = [make_digest_acl("reader", "s3 cret", all=True)]
     owner.ensure_path(fabric.root)
     owner.create(f"{fabric.root}/secret/a", b"", acl=acl, makepath=True)
@@ -246,12 +246,12 @@ def secret(zookeeper, fabric):
 
 def test_credentials_are_used_and_their_lack_is_told(zookeeper, fabric, secret):
     with connected(settings(zookeeper)) as client, pytest.raises(RegistryUnavailable) as failure:
-        RegistryView(client, fabric.root, ["secret"]).refresh(5)
+        RegistryView(client, fabric.root, ["secret"]).refresh(60)
     assert "check username, password" in str(failure.value)
 
     with connected(settings(zookeeper, username="reader", password="s3 cret")) as client:
         view = RegistryView(client, fabric.root, ["secret"])
-        view.refresh(5)
+        view.refresh(60)
     assert view.content == {"secret": {"a": b""}}
 
 
@@ -259,17 +259,17 @@ def test_a_service_that_may_not_be_read_harms_only_itself(zookeeper, fabric, sec
     fabric.register("b")
     with connected(settings(zookeeper)) as client:
         view = RegistryView(client, fabric.root, ["inventory", "secret"])
-        view.refresh(5)
+        view.refresh(60)
         assert view.content["inventory"] == {"b": b""}
         assert "reading is not allowed" in view.content["secret"]
 
         # Readable, but for one child.
         secret.set_acls(f"{fabric.root}/secret", OPEN_ACL_UNSAFE)
-        view.refresh(5)
+        view.refresh(60)
         assert "reading is not allowed" in view.content["secret"]
 
         secret.set_acls(f"{fabric.root}/secret/a", OPEN_ACL_UNSAFE)
-        view.refresh(5)
+        view.refresh(60)
         assert view.content["secret"] == {"a": b""}
 
 

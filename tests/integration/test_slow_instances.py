@@ -9,7 +9,7 @@ import pytest
 from passes import passes
 
 from programs import free_port, wait_for
-from selvage import prober
+from selvage import one_pass
 from selvage.reconcile import Reconciler
 
 
@@ -31,6 +31,12 @@ def holes():
         yield make
 
 
+@pytest.fixture
+def hasty(monkeypatch):
+    """A pass waits as long for its probes as it does in production."""
+    monkeypatch.setattr(one_pass, "_PATIENCE_S", 0.05)
+
+
 def down(fabric, service):
     """The servers that are down."""
     rows = fabric.haproxy.servers(service)
@@ -38,9 +44,8 @@ def down(fabric, service):
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_instances_that_hang_delay_nobody_else(fabric, holes, monkeypatch, count):
-    check = {"interval": "100ms", "timeout": "1m"}
-    port, other = fabric.service(check=check), fabric.service("zebra", check=check)
+def test_instances_that_hang_delay_nobody_else(fabric, holes, hasty, monkeypatch, count):
+    port, other = fabric.service(), fabric.service("zebra")
     one, two = fabric.instance("one"), fabric.instance("two")
     first = {"inventory": {one.child: b""}, "zebra": {one.child: b""}}
     reconciler = Reconciler(fabric.settings())
@@ -50,7 +55,6 @@ def test_instances_that_hang_delay_nobody_else(fabric, holes, monkeypatch, count
         "inventory": first["inventory"] | dict.fromkeys([*hung, two.child], b""),
         "zebra": first["zebra"] | {two.child: b""},
     }
-    monkeypatch.setattr(prober, "LIMIT_S", 60)
     wait_for(
         lambda: (
             reconciler.run(lambda: content)
@@ -60,14 +64,14 @@ def test_instances_that_hang_delay_nobody_else(fabric, holes, monkeypatch, count
     # They are probed still, somewhere else. HAProxy may restart with them all the same.
     assert len(fabric.haproxy.servers("inventory")) == 2
     assert all(f" {child} " in fabric.services_file for child in hung)
-    monkeypatch.undo()
+    monkeypatch.undo()  # A probe, too, takes no longer than it does in production.
     reconciler = Reconciler(fabric.settings())
     assert passes(reconciler, content) == []
     assert len(down(fabric, "inventory")) == count == len(fabric.haproxy.servers("inventory")) - 2
     assert fabric.answers(port) == {"one", "two"}
 
 
-def test_an_instance_that_hangs_leaves_as_fast_as_it_came(fabric, holes):
+def test_an_instance_that_hangs_leaves_as_fast_as_it_came(fabric, holes, hasty):
     """Whoever is probed still, and is no longer wanted, is not waited for."""
     port = fabric.service()
     one, (hung,) = fabric.instance("one"), holes(1)

@@ -25,7 +25,7 @@ def serving(fabric, daemon):
     one = fabric.instance("one")
     fabric.register(one.child)
     daemon.start()
-    assert fabric.answers(port) == {"one"}
+    wait_for(lambda: fabric.answers(port) == {"one"})
     return port, one
 
 
@@ -34,10 +34,10 @@ def test_joins_and_leaves_are_routed(fabric, daemon, serving):
     reloads = fabric.haproxy.reloads()
     two = fabric.instance("two")
     fabric.register(two.child)
-    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 5)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
     fabric.deregister(one.child)
-    wait_for(lambda: fabric.answers(port) == {"two"}, 5)
-    wait_for(lambda: len(fabric.haproxy.servers("inventory")) == 1, 5)
+    wait_for(lambda: fabric.answers(port) == {"two"})
+    wait_for(lambda: len(fabric.haproxy.servers("inventory")) == 1)
     assert fabric.haproxy.reloads() == reloads
     assert not fabric.reconcile().changed
 
@@ -58,8 +58,7 @@ def test_changed_data_is_followed(fabric, daemon):
         wait_for(
             lambda weight=weight: (
                 fabric.haproxy.servers("inventory")[name]["srv_uweight"] == str(weight)
-            ),
-            5,
+            )
         )
 
 
@@ -68,12 +67,12 @@ def test_parents_that_are_made_later_and_anew_are_watched(fabric, daemon):
     daemon.start()
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
-    wait_for(lambda: fabric.answers(port) == {"one"}, 5)
+    wait_for(lambda: fabric.answers(port) == {"one"})
     for instance in (two, one):
         fabric.client.delete(fabric.root, recursive=True)
-        wait_for(lambda: fabric.answers(port) == {"HTTP 503"}, 5)
+        wait_for(lambda: fabric.answers(port) == {"HTTP 503"})
         fabric.register(instance.child)
-        wait_for(lambda name=instance.name: fabric.answers(port) == {name}, 5)
+        wait_for(lambda name=instance.name: fabric.answers(port) == {name})
 
 
 def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeeper):
@@ -82,13 +81,14 @@ def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeep
     fabric.register(one.child)
     fabric.reconcile()
     fabric.register(two.child)
+    fabric.document["registry"]["connect_timeout"] = "2s"
     zookeeper.stop()
     try:
         daemon.start()
         assert fabric.answers(port) == {"one"}
     finally:
         zookeeper.start()
-    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 30)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
 
     zookeeper.stop()
     try:
@@ -100,30 +100,31 @@ def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeep
         zookeeper.start()
     wait_for(lambda: fabric.client.connected)
     fabric.register(three.child)
-    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"}, 30)
+    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"})
 
 
-def test_an_expired_session_is_followed_by_a_new_one(fabric, daemon, serving):
+@pytest.fixture
+def short_session(fabric):
+    hosts = fabric.zookeeper.hosts[:1]
+    fabric.document["registry"] |= {"hosts": hosts, "session_timeout": "2s"}
+
+
+def test_an_expired_session_is_followed_by_a_new_one(fabric, daemon, short_session, serving):
     """A process that stood still for longer than its session timeout."""
     port, _ = serving
     two, three = fabric.instance("two"), fabric.instance("three")
     daemon.process.send_signal(signal.SIGSTOP)
-    before = sessions(fabric.zookeeper)
-    wait_for(lambda: sessions(fabric.zookeeper) < before, 20)
+    wait_for(lambda: f"{fabric.root}/" not in fabric.zookeeper.command("wchp"))
     fabric.register(two.child)
     daemon.process.send_signal(signal.SIGCONT)
-    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 20)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
     fabric.register(three.child)
-    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"}, 5)
-
-
-def sessions(zookeeper):
-    return zookeeper.command("dump").count("0x") or zookeeper.command("cons").count("queued")
+    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"})
 
 
 def test_a_clock_that_jumps_changes_nothing(fabric, daemon):
     """By ten years, forth and back, whenever someone looks at it. Guards count real time."""
-    port = fabric.service(guards={"max_loss": 50, "window": "1m"})
+    port = fabric.service(guards={"max_loss": 50, "window": "1h"})
     instances = [fabric.instance(f"i{number}") for number in range(4)]
     for instance in instances:
         fabric.register(instance.child)
@@ -136,9 +137,11 @@ def test_a_clock_that_jumps_changes_nothing(fabric, daemon):
     for number, instance in enumerate(instances[:2], 1):
         fabric.deregister(instance.child)
         names = {other.name for other in instances[number:]}
-        wait_for(lambda names=names: fabric.answers(port) == names, 5)
+        wait_for(lambda names=names: fabric.answers(port) == names)
     fabric.deregister(instances[2].child)
-    wait_for(lambda: "3 of 4 would be lost within 60 s, and guards.max_loss is 50 %" in daemon.log)
+    wait_for(
+        lambda: "3 of 4 would be lost within 3600 s, and guards.max_loss is 50 %" in daemon.log
+    )
     assert fabric.answers(port) == {"i2", "i3"}
 
 
@@ -150,7 +153,7 @@ def test_a_haproxy_that_was_away_is_brought_up_to_date(fabric, daemon, serving):
     wait_for(lambda: two.server("inventory") in fabric.services_file)
     fabric.haproxy.start()
     assert fabric.answers(port) == {"one", "two"}
-    wait_for(lambda: "all is well again" in daemon.log, 20)
+    wait_for(lambda: "all is well again" in daemon.log)
 
 
 def test_what_a_hand_took_out_of_haproxy_comes_back_with_the_resync(fabric, daemon):
@@ -162,7 +165,7 @@ def test_what_a_hand_took_out_of_haproxy_comes_back_with_the_resync(fabric, daem
     daemon.start()
     target = f"inventory/{two.server('inventory')}"
     fabric.haproxy.ask(f"set server {target} state maint; del server {target}")
-    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 10)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
 
 
 def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
@@ -176,7 +179,7 @@ def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
         f"{deaf}; sys.exit(main())",
     )
     fabric.register(fabric.instance("two").child)
-    wait_for(lambda: fabric.answers(port) == {"one", "two"}, 10)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
 
 
 def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):
@@ -185,6 +188,7 @@ def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):
     fabric.register(fabric.instance("one").child)
     fabric.reconcile()
     fabric.document["reload_interval"] = "6s"
+    began = time.monotonic()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -201,31 +205,34 @@ def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):
         def refusals():
             return json.loads(memory.read_text())["counters"].get(refused, 0)
 
-        wait_for(lambda: refusals() >= 2, 30)
+        wait_for(lambda: refusals() >= 2)
         two = fabric.instance("two")
         fabric.register(two.child)
         wait_for(lambda: fabric.answers(port) == {"one", "two"})
-        assert refusals() <= 3
+        assert refusals() <= 1 + (time.monotonic() - began) / 6
         assert "all is well again" not in daemon.log
         assert daemon.log.count("left as it was") == 1
-    wait_for(lambda: "all is well again" in daemon.log, 30)
+    wait_for(lambda: "all is well again" in daemon.log)
 
 
 def test_the_watchdog_is_fed_unless_the_loop_hangs(fabric, daemon, serving):
     daemon.heard("WATCHDOG=1")
-    wait_for(lambda: daemon.heard("WATCHDOG=1"), 5)
+    wait_for(lambda: daemon.heard("WATCHDOG=1"))
     # What a pass waits for does not answer: a HAProxy that stands still.
     worker = int(fabric.haproxy.ask("show info").split("Pid: ")[1].split()[0])
     os.kill(worker, signal.SIGSTOP)
-    try:
-        fabric.register("127.0.0.1:9")
-        time.sleep(0.5)
+
+    def silent():
         daemon.heard("WATCHDOG=1")
         time.sleep(2.5)
-        assert not daemon.heard("WATCHDOG=1")
+        return not daemon.heard("WATCHDOG=1")
+
+    try:
+        fabric.register("127.0.0.1:9")
+        wait_for(silent)
     finally:
         os.kill(worker, signal.SIGCONT)
-    wait_for(lambda: daemon.heard("WATCHDOG=1"), 10)
+    wait_for(lambda: daemon.heard("WATCHDOG=1"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -233,7 +240,7 @@ def test_its_end_leaves_haproxy_alone(fabric, daemon, serving, number):
     port, _ = serving
     before = fabric.services_file
     assert daemon.stop(number) == 0
-    assert daemon.heard("STOPPING=1")
+    wait_for(lambda: daemon.heard("STOPPING=1"))
     assert fabric.services_file == before
     assert fabric.answers(port) == {"one"}
 
@@ -245,14 +252,14 @@ def test_sighup_takes_a_new_configuration_unless_it_is_invalid(fabric, daemon, s
     fabric.register(two.child, service="orders")
     daemon.configure()
     daemon.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: get(other) == "two", 10)
+    wait_for(lambda: get(other) == "two")
 
     fabric.document["servics"] = []
     daemon.configure()
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "servics: is not a known field" in daemon.log)
     fabric.register(three.child)
-    wait_for(lambda: fabric.answers(port) == {"one", "three"}, 5)
+    wait_for(lambda: fabric.answers(port) == {"one", "three"})
 
 
 def test_check_validates_the_file(fabric, daemon):

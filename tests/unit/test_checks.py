@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from programs import is_running, wait_for
 from selvage import checks
 from selvage.catalogue import Check, Service
 
-LIMIT_S = 0.3
+LIMIT_S = 0.3  # of what shall end by it
+GENEROUS_S = 50.0  # of what shall end before it
 Behaviour = Callable[[socket.socket], None]
 
 
@@ -32,7 +34,7 @@ def serving(behave: Behaviour) -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(timeout=5)
+        thread.join()
 
 
 def answering(answer: bytes) -> Behaviour:
@@ -61,13 +63,6 @@ def hanging(connection: socket.socket) -> None:
     connection.recv(4096)
 
 
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
-
-
 @pytest.mark.parametrize(
     ("answer", "healthy", "detail"),
     [
@@ -87,7 +82,7 @@ def within(seconds: float) -> Iterator[None]:
 )
 def test_http_judges_the_status_line(answer: bytes, healthy: bool, detail: str) -> None:
     with serving(answering(answer)) as port:
-        result = checks.http("127.0.0.1", port, "/health", LIMIT_S)
+        result = checks.http("127.0.0.1", port, "/health", GENEROUS_S)
     assert result == checks.CheckResult(healthy, detail)
 
 
@@ -99,7 +94,7 @@ def test_http_asks_for_the_path_as_haproxy_does() -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
 
     with serving(behave) as port:
-        checks.http("127.0.0.1", port, "/health?deep=1", LIMIT_S)
+        checks.http("127.0.0.1", port, "/health?deep=1", GENEROUS_S)
     assert requests[0].split(b"\r\n")[0] == b"GET /health?deep=1 HTTP/1.0"
 
 
@@ -115,15 +110,17 @@ def test_http_asks_for_the_path_as_haproxy_does() -> None:
 def test_one_deadline_bounds_the_whole_conversation(
     behave: Behaviour, check: Callable[[int], checks.CheckResult]
 ) -> None:
-    with serving(behave) as port, within(LIMIT_S * 2):
+    with serving(behave) as port:
         result = check(port)
     assert result == checks.CheckResult(False, "no answer within 0.3 s")
 
 
 def test_tcp() -> None:
     with serving(hanging) as port:
-        assert checks.tcp("127.0.0.1", port, LIMIT_S) == checks.CheckResult(True, "connected")
-    assert checks.tcp("127.0.0.1", port, LIMIT_S) == checks.CheckResult(False, "Connection refused")
+        result = checks.tcp("127.0.0.1", port, GENEROUS_S)
+        assert result == checks.CheckResult(True, "connected")
+    result = checks.tcp("127.0.0.1", port, GENEROUS_S)
+    assert result == checks.CheckResult(False, "Connection refused")
 
 
 def test_a_full_backlog_is_a_time_out() -> None:
@@ -134,8 +131,7 @@ def test_a_full_backlog_is_a_time_out() -> None:
                 waiting = stack.enter_context(socket.socket())
                 waiting.setblocking(False)
                 waiting.connect_ex(address)
-            with within(LIMIT_S * 2):
-                result = checks.tcp(*address, LIMIT_S)
+            result = checks.tcp(*address, LIMIT_S)
     assert result == checks.CheckResult(False, "no answer within 0.3 s")
 
 
@@ -150,7 +146,7 @@ def test_a_full_backlog_is_a_time_out() -> None:
 )
 def test_redis(answer: bytes, healthy: bool) -> None:
     with serving(answering(answer)) as port:
-        result = checks.redis("127.0.0.1", port, LIMIT_S)
+        result = checks.redis("127.0.0.1", port, GENEROUS_S)
     assert result == checks.CheckResult(healthy, f"answered: {answer.decode().strip()}")
 
 
@@ -167,7 +163,7 @@ def test_redis(answer: bytes, healthy: bool) -> None:
 )
 def test_mysql_reads_the_first_packet(greets: bytes, healthy: bool, detail: str) -> None:
     with serving(greeting(greets)) as port:
-        result = checks.mysql("127.0.0.1", port, LIMIT_S)
+        result = checks.mysql("127.0.0.1", port, GENEROUS_S)
     assert result == checks.CheckResult(healthy, detail)
 
 
@@ -183,12 +179,12 @@ def test_mysql_reads_the_first_packet(greets: bytes, healthy: bool, detail: str)
     ],
 )
 def test_execute(script: str, healthy: bool, detail: str) -> None:
-    result = checks.execute(("/bin/sh", "-c", script), 5)
+    result = checks.execute(("/bin/sh", "-c", script), GENEROUS_S)
     assert result == checks.CheckResult(healthy, detail)
 
 
 def test_execute_has_no_shell() -> None:
-    result = checks.execute(("/bin/echo", "$HOME; exit 1"), 5)
+    result = checks.execute(("/bin/echo", "$HOME; exit 1"), GENEROUS_S)
     assert result == checks.CheckResult(True, "exit 0: $HOME; exit 1")
 
 
@@ -199,33 +195,26 @@ def test_a_command_that_cannot_run_is_unhealthy(command: tuple[str, ...]) -> Non
     assert result.detail.startswith(f"cannot run: {command[0]}: ")
 
 
-def gone(pid_file: Path) -> bool:
-    """Whether the process has ended; being killed takes it a moment."""
-    stat = Path(f"/proc/{pid_file.read_text().strip()}/stat")
-    deadline = time.monotonic() + 2
-    while time.monotonic() < deadline:
-        if not stat.exists() or ") Z" in stat.read_text():
-            return True
-        time.sleep(0.01)
-    return False
-
-
 @pytest.mark.parametrize("noise", ["", "while :; do echo noise; done &"])
 def test_the_whole_group_is_killed_at_the_time_limit(tmp_path: Path, noise: str) -> None:
     pid = tmp_path / "pid"
-    script = f"{noise} sleep 60 & echo $! > {pid}; wait"
-    with within(LIMIT_S * 3):
-        result = checks.execute(("/bin/sh", "-c", script), LIMIT_S)
-    assert result == checks.CheckResult(False, "no result within 0.3 s")
-    assert gone(pid)
+    pid.touch()
+    script = f"{noise} sleep 600 & echo $! > {pid}; wait"
+    for limit_s in (LIMIT_S, 10 * LIMIT_S, 100 * LIMIT_S):
+        result = checks.execute(("/bin/sh", "-c", script), limit_s)
+        assert result == checks.CheckResult(False, f"no result within {limit_s:g} s")
+        if pid.read_text():  # else the shell had not come that far
+            break
+    # Being killed takes it a moment.
+    wait_for(lambda: not is_running(pid.read_text().strip()))
 
 
 def test_a_child_that_holds_the_pipe_neither_delays_nor_survives(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with within(2):
-        result = checks.execute(("/bin/sh", "-c", f"sleep 60 & echo $! > {pid}; echo done"), 10)
+    script = f"sleep 600 & echo $! > {pid}; echo done"
+    result = checks.execute(("/bin/sh", "-c", script), GENEROUS_S)
     assert result == checks.CheckResult(True, "exit 0: done")
-    assert gone(pid)
+    wait_for(lambda: not is_running(pid.read_text().strip()))
 
 
 def test_checks_leave_no_file_open() -> None:
@@ -241,10 +230,10 @@ def test_checks_leave_no_file_open() -> None:
 @pytest.mark.parametrize(
     ("check", "answer"),
     [
-        (Check(type="http", path="/up", timeout_ms=300), b"HTTP/1.1 200 OK\r\n\r\n"),
-        (Check(type="redis", path="", timeout_ms=300), b"+PONG\r\n"),
-        (Check(type="mysql", path="", timeout_ms=300), b"\x03\0\0\0\x0a8\0"),
-        (Check(type="tcp", path="", timeout_ms=300), b""),
+        (Check(type="http", path="/up", timeout_ms=50_000), b"HTTP/1.1 200 OK\r\n\r\n"),
+        (Check(type="redis", path="", timeout_ms=50_000), b"+PONG\r\n"),
+        (Check(type="mysql", path="", timeout_ms=50_000), b"\x03\0\0\0\x0a8\0"),
+        (Check(type="tcp", path="", timeout_ms=50_000), b""),
     ],
 )
 def test_probe_runs_the_services_own_check(check: Check, answer: bytes) -> None:

@@ -7,7 +7,6 @@ import json
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def serving(kind: Any) -> Iterator[http.client.HTTPConnection]:
     server = kind("127.0.0.1", 0, "7")
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    connection = http.client.HTTPConnection(*server.server_address, timeout=5)
+    connection = http.client.HTTPConnection(*server.server_address, timeout=60)
     yield connection
     connection.close()
     server.shutdown()
@@ -59,26 +58,44 @@ def test_it_says_who_answers_over_one_connection(service: http.client.HTTPConnec
     assert service.sock is kept
 
 
-def test_it_is_sick_for_a_while(service: http.client.HTTPConnection) -> None:
+class Time:
+    """A clock that goes on when somebody sleeps, and at once."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    clock = Time()
+    monkeypatch.setattr(inventory, "time", clock)
+    return clock
+
+
+def test_it_is_sick_for_a_while(service: http.client.HTTPConnection, clock: Time) -> None:
     assert ask(service, "POST", "/drill", '{"sick": true, "seconds": 0.2}') == (
         200,
         {"drill": "on"},
     )
     assert ask(service, "GET", "/health") == (503, {"healthy": False})
     assert ask(service, "GET", "/")[0] == 200
-    time.sleep(0.25)
+    clock.now = 0.2
     assert ask(service, "GET", "/health") == (200, {"healthy": True})
 
 
-def test_it_is_slow_until_told_otherwise(service: http.client.HTTPConnection) -> None:
+def test_it_is_slow_until_told_otherwise(service: http.client.HTTPConnection, clock: Time) -> None:
     ask(service, "POST", "/drill", '{"slow_ms": 200}')
-    begin = time.monotonic()
     assert ask(service, "GET", "/")[0] == 200
-    assert time.monotonic() - begin >= 0.2
+    assert clock.now == 0.2
     assert ask(service, "POST", "/drill", '{"seconds": 0}') == (200, {"drill": "off"})
-    begin = time.monotonic()
     ask(service, "GET", "/")
-    assert time.monotonic() - begin < 0.2
+    assert clock.now == 0.2
 
 
 @pytest.mark.parametrize(

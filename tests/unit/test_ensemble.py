@@ -12,6 +12,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_modules import load
 
+from programs import free_port
 from selvage.ensemble import Member, Status, look, shortcomings, wait
 
 NO_QUORUM = "This ZooKeeper instance is not currently serving requests\n"
@@ -32,6 +33,8 @@ def mntr(synced: int) -> str:
 class Listener:
     """Answers each word with the next of its texts, the last one again and again."""
 
+    together: threading.Barrier | None = None
+
     def __init__(self, address: str, port: int) -> None:
         self.answers: dict[str, list[str]] = {}
         self.hangs = threading.Event()
@@ -50,6 +53,8 @@ class Listener:
                 text = texts.pop(0) if len(texts) > 1 else texts[0]
                 if text == "hang":
                     self.hangs.wait()
+                if self.together is not None:
+                    self.together.wait(60)
                 connection.sendall(text.encode())
 
     def close(self) -> None:
@@ -63,8 +68,7 @@ class Ensemble:
     """zk1 to zk3 on 127.0.0.1 to 127.0.0.3, all on one port."""
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.members = [Member(n, f"zk{n}", f"127.0.0.{n}") for n in (1, 2, 3)]
         self.listeners: list[Listener] = []
 
@@ -77,7 +81,7 @@ class Ensemble:
                 listener.answers = {"srvr": texts, "mntr": [mntr(synced)]}
                 self.listeners.append(listener)
 
-    def look(self, timeout_s: float = 5) -> list[Status]:
+    def look(self, timeout_s: float = 60) -> list[Status]:
         return look(self.members, self.port, timeout_s)
 
     def wrong(self, *expected: int) -> list[str]:
@@ -148,33 +152,38 @@ def test_an_answer_that_is_none(ensemble):
     ]
 
 
-def test_members_that_hang_cost_one_time_limit_together(ensemble):
-    ensemble.answer("hang", "hang", srvr("leader"))
-    begin = time.monotonic()
-    problems = [status.problem for status in ensemble.look(timeout_s=1)]
-    assert problems == ["does not answer: timed out"] * 2 + [None]
-    assert time.monotonic() - begin < 1.9
+def test_members_that_hang_are_told(ensemble):
+    ensemble.answer("hang", "hang", "hang")
+    problems = [status.problem for status in ensemble.look(timeout_s=0.2)]
+    assert problems == ["does not answer: timed out"] * 3
+
+
+def test_all_are_asked_at_the_same_time(ensemble, monkeypatch):
+    """None answers before all have been asked: who asks one after another waits in vain."""
+    monkeypatch.setattr(Listener, "together", threading.Barrier(3))
+    ensemble.answer(srvr("follower"), srvr("follower"), srvr("follower"))
+    assert [status.mode for status in ensemble.look()] == ["follower"] * 3
 
 
 def test_waiting_ends_when_all_serve(ensemble):
     ensemble.answer(srvr("leader"), [NO_QUORUM, NO_QUORUM, srvr("follower")], synced=1)
-    statuses, wrong = wait(ensemble.members, ensemble.port, 5, expected=[1, 2], wait_s=30)
+    statuses, wrong = wait(ensemble.members, ensemble.port, 60, expected=[1, 2], wait_s=60)
     assert (statuses[1].mode, wrong) == ("follower", [])
 
 
 def test_waiting_ends_at_its_limit(ensemble):
     ensemble.answer(srvr("leader"), NO_QUORUM, synced=0)
     begin = time.monotonic()
-    _, wrong = wait(ensemble.members, ensemble.port, 5, expected=[1, 2], wait_s=1)
+    _, wrong = wait(ensemble.members, ensemble.port, 60, expected=[1, 2], wait_s=1)
     assert wrong[0] == "zk2 (127.0.0.2) runs, but finds no quorum"
-    assert 1 <= time.monotonic() - begin < 2.5
+    assert time.monotonic() - begin >= 1
 
 
 @pytest.fixture
 def run(ensemble, capsys):
     def run(**parameters):
         members = [vars(member) for member in ensemble.members]
-        parameters = {"members": members, "port": ensemble.port, **parameters}
+        parameters = {"members": members, "port": ensemble.port, "timeout": 60, **parameters}
         with patch_module_args(parameters), pytest.raises(SystemExit):
             load("zookeeper_status").main()
         return json.loads(capsys.readouterr().out)

@@ -120,14 +120,14 @@ def test_a_recorded_process_is_known_by_its_start_time(tmp_path):
 
 
 def test_only_the_recorded_process_is_ended(tmp_path):
-    ours, other = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    ours, other = (subprocess.Popen(["sleep", "600"]) for _ in range(2))
     try:
         processes.record(tmp_path / "ours", ours.pid)
         processes.record(tmp_path / "other", other.pid)
         pid, start, boot = (tmp_path / "other").read_text().split()
         (tmp_path / "other").write_text(f"{pid} {int(start) - 1} {boot}\n")
         processes.end([tmp_path / "ours", tmp_path / "other"], patience=5)
-        assert ours.wait(5) == -15
+        assert ours.wait(60) == -15
         assert other.poll() is None
     finally:
         for process in (ours, other):

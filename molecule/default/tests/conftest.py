@@ -16,11 +16,12 @@ PROJECT = Path(__file__).parents[3]
 PREFIX = os.environ["LAB_PREFIX"]
 SSH_CONFIG = f"/var/lib/selvage-lab/{os.environ['LAB_NAME']}/ssh/config"
 SIDECARS = ("app1", "app2", "edge1")
+LIMIT_S = 300
 
 
 def host(name: str) -> Host:
     """A lab host."""
-    return testinfra.get_host(f"ssh://{name}", ssh_config=SSH_CONFIG)
+    return testinfra.get_host(f"ssh://{name}", ssh_config=SSH_CONFIG, timeout=60)
 
 
 def shell(name: str, command: str) -> str:
@@ -38,11 +39,14 @@ def printed(name: str, command: str) -> str:
         return ""
 
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait until the condition holds; fail with what was awaited when it does not."""
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until the condition holds; fail with what was awaited when it does not.
+
+    The limit is generous, because it only ends a broken test.
+    """
+    deadline = time.monotonic() + LIMIT_S
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        assert time.monotonic() < deadline, f"{what}: not within {LIMIT_S} s"
         time.sleep(0.2)
     return value
 
@@ -73,7 +77,7 @@ def playbook(name: str, *arguments: str) -> SimpleNamespace:
 
 def answering(name: str, requests: int = 10) -> set[str]:
     """The hosts that answer for `inventory` on a node, over some requests."""
-    urls = f"for i in $(seq {requests}); do curl -s -m 5 127.0.0.1:3000/; echo; done"
+    urls = f"for i in $(seq {requests}); do curl -s -m 60 127.0.0.1:3000/; echo; done"
     answers = [line for line in shell(name, urls).splitlines() if line]
     return {field for line in answers for field in ("app1", "app2") if f'"{field}"' in line}
 
@@ -101,7 +105,7 @@ BOTH = f"{server(f'{PREFIX}.21')} {server(f'{PREFIX}.22')}"
 def healthy_fabric():
     """Each test starts and ends with both instances routed on every sidecar."""
     yield
-    wait_for(lambda: all(servers(name) == BOTH for name in SIDECARS), 60, "both instances again")
+    wait_for(lambda: all(servers(name) == BOTH for name in SIDECARS), "both instances again")
 
 
 class Traffic:
@@ -119,7 +123,7 @@ class Traffic:
             ": > /tmp/traffic.log; systemd-run --quiet --collect --unit=traffic "
             "python3 /tmp/traffic.py /tmp/traffic.log",
         )
-        wait_for(self.requests, 10, "the first request")
+        wait_for(self.requests, "the first request")
         return self
 
     def __exit__(self, *_: object) -> None:

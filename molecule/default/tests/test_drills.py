@@ -42,7 +42,7 @@ def without_cron():
     """No scheduled reconciliation meanwhile."""
     shell("ctl1", "systemctl stop cron")
     # A run that is under way ends before the test begins.
-    wait_for(lambda: host("ctl1").run("pgrep -f '[r]econcile.yml'").rc != 0, 60, "the last run")
+    wait_for(lambda: host("ctl1").run("pgrep -f '[r]econcile.yml'").rc != 0, "the last run")
     yield
     shell("ctl1", "systemctl start cron")
 
@@ -58,14 +58,14 @@ def extra_instance():
 def test_a_stopped_instance_leaves_and_returns_without_a_failed_request():
     with Traffic("app1") as traffic:
         shell("app2", "systemctl stop demo-inventory")
-        wait_for(lambda: servers("app1") == server(f"{PREFIX}.21"), 10, "app2 gone")
+        wait_for(lambda: servers("app1") == server(f"{PREFIX}.21"), "app2 gone")
         noticed = time.time()
         assert answering("app1") == {"app1"}
         shell("app2", "systemctl start demo-inventory")
-        wait_for(lambda: answering("app1") == {"app1", "app2"}, 10, "app2 back")
-        time.sleep(2)
+        wait_for(lambda: answering("app1") == {"app1", "app2"}, "app2 back")
+        back = len(traffic.requests())
+        wait_for(lambda: len(traffic.requests()) > back + 50, "some more requests")
         later = [answer for at, answer in traffic.requests() if at > noticed]
-    assert len(later) > 50
     assert [answer for answer in later if answer.startswith("failed")] == []
 
 
@@ -77,10 +77,10 @@ def test_a_killed_registrar_costs_no_request():
     with Traffic("app1") as traffic:
         before = registrar_pid()
         shell("app2", "systemctl kill -s KILL selvage-registrar")
-        wait_for(lambda: registrar_pid() not in (before, "0\n"), 20, "a new registrar")
+        wait_for(lambda: registrar_pid() not in (before, "0\n"), "a new registrar")
         # Longer than a session of the killed one could live on.
         time.sleep(15)
-        assert answering("app1") == {"app1", "app2"}
+        wait_for(lambda: answering("app1") == {"app1", "app2"}, "both instances")
         failed = [answer for _, answer in traffic.requests() if answer.startswith("failed")]
     assert failed == []
 
@@ -101,7 +101,7 @@ def test_a_dry_run_tells_the_truth_and_a_second_run_changes_nothing(
 
 
 def test_cron_reconciles_when_the_daemons_are_away(without_daemons, extra_instance):
-    wait_for(lambda: {servers(name) for name in SIDECARS} == {WITH_EXTRA}, 70, "cron's run")
+    wait_for(lambda: {servers(name) for name in SIDECARS} == {WITH_EXTRA}, "cron's run")
 
 
 def test_losing_the_registry_takes_no_traffic_away():
@@ -116,9 +116,9 @@ def test_losing_the_registry_takes_no_traffic_away():
         assert answering("edge1") == {"app1", "app2"}
         for name in ZOOKEEPERS:
             shell(name, "systemctl start zookeeper")
-        wait_for(lambda: host("zk1").run(f"{ZKCLI} ls /services").rc == 0, 60, "a quorum")
+        wait_for(lambda: host("zk1").run(f"{ZKCLI} ls /services").rc == 0, "a quorum")
         shell("zk1", f"{ZKCLI} create /services/inventory/{EXTRA} ''")
-        wait_for(lambda: servers("edge1") == WITH_EXTRA, 60, "the new registration")
+        wait_for(lambda: servers("edge1") == WITH_EXTRA, "the new registration")
         shell("zk1", f"{ZKCLI} delete /services/inventory/{EXTRA}")
         failed = [answer for _, answer in traffic.requests() if answer.startswith("failed")]
     assert failed == []
@@ -163,7 +163,7 @@ def test_a_rebooted_host_has_the_same_routes():
     started = "cut -d' ' -f22 /proc/1/stat"
     before = shell("edge1", started)
     shell("edge1", "systemctl reboot")
-    wait_for(lambda: printed("edge1", started) not in ("", before), 60, "a new boot")
-    wait_for(lambda: printed("edge1", "systemctl is-active haproxy") == "active\n", 60, "HAProxy")
+    wait_for(lambda: printed("edge1", started) not in ("", before), "a new boot")
+    wait_for(lambda: printed("edge1", "systemctl is-active haproxy") == "active\n", "HAProxy")
     assert servers("edge1") == BOTH
     assert answering("edge1") == {"app1", "app2"}

@@ -39,7 +39,7 @@ def clear_cgroup(name: str) -> None:
     A killed supervisor or systemd-nspawn leaves the machine's processes behind, without a parent
     that anyone recorded; the cgroup is what still says that they are ours.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while processes := _processes(name):
         if time.monotonic() > deadline:
             raise LabError(f"processes {processes} of {name} do not end: look at them with ps")

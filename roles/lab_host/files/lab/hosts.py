@@ -80,7 +80,7 @@ def start(lab: Lab, machine: Machine) -> bool:
         subprocess.Popen(
             command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
         )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not recorded(folder / "pid"):
         if time.monotonic() > deadline:
             raise LabError(f"{machine.name} did not start: see {folder}/console.log")
