@@ -258,6 +258,9 @@ def _plan_service(
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
     changed = {step.name for step in steps} - added - removed
+    drift = _drift(wanted, filed, found, node) if live is not None and reload is None else ()
+    if running and reload is None:
+        reload = _gap(wanted, found, steps)
     return ServicePlan(
         name=service.name,
         wanted=wanted,
@@ -268,7 +271,7 @@ def _plan_service(
         kept=tuple(server.name for server in wanted if server.name not in added | changed),
         held=held,
         waiting=waiting,
-        drift=_drift(wanted, filed, found, node) if live is not None and reload is None else (),
+        drift=drift,
         before=len(baseline),
         reading=reading,
         reload=reload,
@@ -286,6 +289,18 @@ def _unproven(
         and any(server.name in healthy for server in lost)
         and not any(server.name in healthy or node.probed.get(server.name) for server in wanted)
     )
+
+
+def _gap(
+    wanted: Sequence[Server], found: Sequence[LiveServer], steps: Sequence[Step]
+) -> str | None:
+    """Why the steps would leave nobody to answer: who is replaced answers nothing meanwhile."""
+    replaced = {step.name for step in steps if isinstance(step, Replace)}
+    serving = {server.name for server in found if server.up and _serves(server)}
+    staying = {server.name for server in wanted if not server.disabled} - replaced
+    if serving & replaced and not serving & staying:
+        return "nothing else is up that could answer while its servers are replaced"
+    return None
 
 
 def _drift(

@@ -98,6 +98,32 @@ def test_an_option_that_is_fixed_at_birth_replaces_the_server(fabric):
     assert not fabric.reconcile().changed
 
 
+def test_the_only_server_becomes_a_backup_without_a_gap(fabric):
+    """While it was replaced at runtime nobody would answer, for as long as its sessions last."""
+    port = fabric.service()
+    fabric.document["reload_interval"] = "100ms"
+    one = fabric.instance("one")
+    data = {"host": "127.0.0.1", "port": one.port, "name": "one"}
+    fabric.register("one_0000000001", json.dumps(data).encode())
+    fabric.reconcile()
+    one.release.clear()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(get(port)))
+    client.start()
+    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    data["haproxy_server_options"] = "backup"
+    fabric.client.set(f"{fabric.root}/inventory/one_0000000001", json.dumps(data).encode())
+    runner = threading.Thread(target=fabric.reconcile)
+    runner.start()
+    wait_for(lambda: " backup " in fabric.services_file)
+    assert {get(port, "/health") for _ in range(20)} == {""}
+    one.release.set()
+    runner.join()
+    client.join()
+    assert answers == ["one"]
+    assert not fabric.reconcile().changed
+
+
 def test_a_dead_instance_joins_down_and_hinders_nobody(fabric):
     port = fabric.service()
     one, sick, new = (fabric.instance(name) for name in ("one", "sick", "new"))

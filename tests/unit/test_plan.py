@@ -126,13 +126,35 @@ def test_a_limit_is_lifted():
 
 
 def test_backup_needs_a_new_server():
-    plan = plan_one(reading(1, backup=True), up(A), [A])
+    registered = (*reading(1, backup=True).registrations, *reading(2).registrations)
+    plan = plan_one(Reading(registered), up(A, B), [A, B])
     assert steps(plan) == [Drain(A.name), Replace(replace(A, backup=True), 30_000)]
     assert plan.services[0].changed == (A.name,)
 
 
+@pytest.mark.parametrize(
+    ("live", "filed", "gap"),
+    [
+        (up(A, B), [A, B], True),
+        ((*up(A), *up(B, maintenance=True)), [A, replace(B, disabled=True)], True),
+        ((*up(A), *up(replace(B, backup=True))), [A, B], False),
+        # Nobody answers anyway.
+        (up(A, B, up=False), [A, B], False),
+        # It was begun with before.
+        ((*up(A, draining=True), *up(replace(B, backup=True))), [A, B], False),
+    ],
+)
+def test_who_is_replaced_leaves_no_gap(live, filed, gap):
+    plan = plan_one(reading(1, 2, backup=True), live, filed)
+    assert (plan.reload is not None) == gap
+    assert plan.services[0].changed
+    assert servers_in(text_of(plan)) == {
+        "inventory": (replace(A, backup=True), replace(B, backup=True))
+    }
+
+
 def test_an_address_changed_by_hand_is_repaired():
-    plan = plan_one(reading(1), up(A, address="10.6.6.6"), [A])
+    plan = plan_one(reading(1, 2), (*up(A, address="10.6.6.6"), *up(B)), [A, B])
     assert steps(plan) == [Drain(A.name), Replace(A, 30_000)]
 
 
