@@ -133,6 +133,7 @@ class Pass:
         differs = self._live is None and assemble(self._sections(plan)) != before
         if plan.reload is not None or differs:
             self._quarantine(plan)
+            self._keep_ports(plan)
         after = self._persist(first)
         self._note_losses(first)
         left = plan
@@ -267,6 +268,16 @@ class Pass:
                 self._blame(plan, half, suspects, reason)
         if not blamed:
             self._refuse(part, complaint)
+
+    def _keep_ports(self, plan: Plan) -> None:
+        """Whoever stays as it was keeps its port: HAProxy would let two services share it."""
+        former, kept = self._filed.sections, [*self._fixed]
+        for name in kept:
+            port = former[name].port if name in former else None
+            for other, section in plan.sections.items():
+                if port is not None and section.port == port and other not in kept:
+                    self._refuse([other], f"{name}, which stays as it was, has 127.0.0.1:{port}")
+                    kept.append(other)
 
     def _complaint(self, plan: Plan, without: Collection[str]) -> str | None:
         return services_file.complaint(self._haproxy, assemble(self._sections(plan, without)))

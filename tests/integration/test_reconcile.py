@@ -405,6 +405,27 @@ def test_a_service_whose_port_is_taken_harms_only_itself(fabric):
     assert "listen zebra" in fabric.services_file
 
 
+def test_a_service_that_cannot_move_keeps_its_port(fabric):
+    """HAProxy would listen twice on it, and give the requests for one service to the other."""
+    ports = [fabric.service(name) for name in ("one", "two", "three")]
+    instances = [fabric.instance(name) for name in ("one", "two", "three")]
+    for instance in instances:
+        fabric.register(instance.child, service=instance.name)
+    fabric.reconcile()
+    with taken_port() as taken:
+        for service, port in zip(fabric.document["services"], [taken, *ports], strict=False):
+            service["port"] = port
+        result = fabric.reconcile()
+        assert result.problems == (
+            f"one: left as it was: another program listens on 127.0.0.1:{taken}",
+            f"two: left as it was: one, which stays as it was, has 127.0.0.1:{ports[0]}",
+            f"three: left as it was: two, which stays as it was, has 127.0.0.1:{ports[1]}",
+        )
+        assert [fabric.answers(port) for port in ports] == [{"one"}, {"two"}, {"three"}]
+    assert fabric.reconcile().problems == ()
+    assert [fabric.answers(port) for port in ports[:2]] == [{"two"}, {"three"}]
+
+
 def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):
     """The catalogue's grammar lets nothing through that HAProxy refuses, so the grammar is cut."""
     port = fabric.service()
