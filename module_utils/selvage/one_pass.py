@@ -64,6 +64,8 @@ class State:
     draining: dict[tuple[str, str], float]
     # The file that is known to be as we write it.
     clean: Filed | None = None
+    # Whether a reload was put off that no service by itself needs.
+    owed: bool = False
     # The services that HAProxy refused when it was last tried, and why.
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -183,7 +185,11 @@ class Pass:
         return self.refusals | self._postponed
 
     def _edited(self, services: Sequence[Service], sections: Mapping[str, Section]) -> bool:
-        if self._names is not None or self._filed is self._state.clean:
+        if self._names is not None:
+            return False
+        if self._state.owed:
+            return True
+        if self._filed is self._state.clean:
             return False
         if edited(services, assemble(sections) if self._fixed else self._filed.text):
             return True
@@ -316,13 +322,14 @@ class Pass:
             return False
         # Not every node at the same time, when they all wait for the same.
         early_s *= random.uniform(1, 1.5)  # noqa: S311 - no secret
-        names = [s.name for s in plan.services if s.reload is not None] or self._services
+        names = [s.name for s in plan.services if s.reload is not None]
         # The same words each time, so that it is told once.
         reason = "it waits: HAProxy was reloaded a moment ago"
         self._postponed = {name: self._state.refused.get(name, reason) for name in names}
         # What HAProxy refused a moment ago has nothing to hurry for.
-        if self._postponed.keys() - self._state.refused.keys():
+        if not names or self._postponed.keys() - self._state.refused.keys():
             self._again.append(early_s)
+        self._state.owed |= not names
         return True
 
     def _reload(self, first: Plan) -> tuple[str, Plan]:
@@ -337,7 +344,7 @@ class Pass:
         self._state.memory.reloaded_at = now()
         try:
             self._master.reload(self._runtime)
-            self._reloaded = True
+            self._reloaded, self._state.owed = True, False
         except (ReloadFailed, HAProxyUnavailable) as error:
             self._refuse([s.name for s in plan.services if s.reload is not None], str(error))
         self._count(f'reloads_total{{result="{"done" if self._reloaded else "refused"}"}}')
@@ -510,7 +517,7 @@ class Pass:
         waiting = {service.name for service in left.services if service.waiting}
         steps = {name for name, _ in left.steps()}
         self.postponed = frozenset(self._postponed)
-        if self._live is not None:
+        if self._live is not None and not self._state.owed:
             self.unfinished = frozenset({*steps, *waiting, *self._postponed})
         results = tuple(map(self._service_result, first.services))
         for result in results:

@@ -333,6 +333,36 @@ def test_an_edited_services_file_is_put_right(fabric, four):
     assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
 
 
+@pytest.mark.parametrize("how", ["removed", "edited"])
+def test_a_reload_that_no_service_needs_waits_and_is_not_forgotten(fabric, four, how, tmp_path):
+    """Meanwhile the file is right, and all services are reconciled."""
+    fabric.service()
+    fabric.service("orders")
+    fabric.document["reload_interval"] = "10m"
+    fabric.reconcile()
+    if how == "removed":
+        del fabric.document["services"][1]
+    else:
+        path = fabric.haproxy.services_config
+        path.write_text(fabric.services_file.replace("balance roundrobin", "balance leastconn"))
+    fabric.deregister(four[0].child)
+    content = {"inventory": {instance.child: b"" for instance in four[1:]}, "orders": {}}
+    reconciler = Reconciler(fabric.settings())
+    result = reconciler.run(lambda: content)
+    assert not result.reloaded
+    assert [service.held for service in result.services if service.held] == []
+    assert "leastconn" not in fabric.services_file
+    assert four[0].child not in fabric.services_file
+    assert result.again_s is not None
+
+    # Ten minutes later.
+    path = tmp_path / "memory.json"
+    memory = json.loads(path.read_text())
+    path.write_text(json.dumps(memory | {"reloaded_at": memory["reloaded_at"] - 600}))
+    assert reconciler.run(lambda: content, whole=False).reloaded
+    assert not fabric.reconcile().changed
+
+
 # Tiers
 
 
