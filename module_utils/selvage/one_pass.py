@@ -66,6 +66,8 @@ class State:
     clean: Filed | None = None
     # Whether a reload was put off that no service by itself needs.
     owed: bool = False
+    # The servers that the last pass left something to do for: what is amiss with them is our doing.
+    begun: Collection[str] = ()
     # The services that HAProxy refused when it was last tried, and why.
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -102,7 +104,7 @@ class Pass:
         self._live: Mapping[str, LiveService] | None = None
         # The file that plans go by: the former one, until HAProxy runs the new one.
         self._filed = state.filed
-        self._joining = frozenset(state.prober.probes)
+        self._begun = state.begun
         self._postponed: dict[str, str] = {}
         self._probing: set[str] = set()
         self._commands: list[str] = []
@@ -142,8 +144,10 @@ class Pass:
         if self._live is not None:
             if plan.reload is not None:
                 after, plan = self._reload(first)
+            self._state.begun = _servers(plan)
             self._apply(plan)
             left = self._read_back(plan) if self._commands and not self._dry_run else plan
+        self._state.begun = _servers(left)
         return self._result(first, left, before, after)
 
     # What is, and what shall be
@@ -174,7 +178,7 @@ class Pass:
         node = replace(
             self._node,
             probed={n: bool(p.healthy) for n, p in self._state.prober.probes.items()},
-            joining=self._joining,
+            begun=self._begun,
             edited=self._edited(services, sections),
         )
         return make_plan(services, self._readings, live, sections, node)
@@ -338,9 +342,11 @@ class Pass:
         if plan.reload is None:
             return self._persist(first), plan
         self._commands.append("reload")
-        if self._dry_run:
-            return self._persist(first), replace(plan, services=())
         fresh = self._probe_fresh(plan)
+        if self._dry_run:
+            wait([probe.future for *_, probe in fresh], LIMIT_S)
+            self._demote(fresh)
+            return self._persist(first), replace(plan, services=())
         self._state.memory.reloaded_at = now()
         try:
             self._master.reload(self._runtime)
@@ -372,7 +378,7 @@ class Pass:
     def _demote(self, fresh: Sequence[tuple[str, str, Probe]]) -> None:
         """Take the traffic of what was started UP and does not pass its check."""
         for service, server, probe in fresh:
-            if self._reloaded and probe.healthy is False:
+            if (self._reloaded or self._dry_run) and probe.healthy is False:
                 self._execute("demote", haproxy_runtime.demote(service, server))
             self._state.prober.forget(server)
 
@@ -463,6 +469,13 @@ class Pass:
                 self._execute("remove", line)
                 if isinstance(step, Replace):
                     self._replaced = True
+                    if self._dry_run:
+                        self._add_again(service, step)
+
+    def _add_again(self, service: str, step: Replace) -> None:
+        """What the pass does that comes after the removal."""
+        for _, add, healthy in self._decided([(service, AddServer(step.server))]):
+            self._join(self._services[service], add, bool(healthy))
 
     def _may_go(self, service: str, step: Remove | Replace, found: LiveServer) -> bool:
         at = time.monotonic()
@@ -561,6 +574,10 @@ class Pass:
             held=plan.held,
             drift=plan.drift,
         )
+
+
+def _servers(plan: Plan) -> frozenset[str]:
+    return frozenset(step.name for _, step in plan.steps())
 
 
 def _joins(plan: Plan) -> Iterator[tuple[str, tuple[str, AddServer | Admit]]]:

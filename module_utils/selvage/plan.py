@@ -110,15 +110,16 @@ class Node:
 
     `peaks` is, by service, the largest number of servers within its guards' window. `maintained`
     are servers that an operator took out. `probed` says of servers that join whether the service's
-    check passed, `joining` which ones an earlier pass has begun with. `released` are services for
-    which the guards do not count now. `edited` says that the services file is not as we write it.
+    check passed, `begun` names those that an earlier pass left something to do for. `released` are
+    services for which the guards do not count now. `edited` says that the services file is not as
+    we write it.
     """
 
     zone: str | None = None
     peaks: Mapping[str, int] = field(default_factory=dict)
     maintained: Collection[str] = ()
     probed: Mapping[str, bool] = field(default_factory=dict)
-    joining: Collection[str] = ()
+    begun: Collection[str] = ()
     released: Collection[str] = ()
     edited: bool = False
 
@@ -313,7 +314,7 @@ def _drift(
         f"{server.name} {difference}"
         for server in wanted
         if server in known
-        and server.name not in node.joining
+        and server.name not in node.begun
         and (difference := _difference(server, live.get(server.name))) is not None
     ]
     names = {server.name for server in (*filed, *wanted)}

@@ -790,6 +790,6 @@ def test_what_is_being_probed_is_no_drift():
         {"inventory": reading(1, 2)},
         {"inventory": live_service(INVENTORY, *up(A))},
         render([INVENTORY], {"inventory": [A, B]}),
-        joining={B.name},
+        begun={B.name},
     )
     assert plan.services[0].drift == ()
