@@ -110,6 +110,14 @@ def load(folder: Path, now: float) -> tuple[tuple[Override, ...], tuple[str, ...
     return tuple(overrides), tuple(problems)
 
 
+def changed_at(folder: Path) -> int:
+    """When an override was last set or ended, in nanoseconds of the file system; 0 for never."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _files(folder: Path) -> Iterator[Path]:
     try:
         yield from sorted(folder.glob("*.json"))
