@@ -14,7 +14,7 @@ from typing import Final
 from . import haproxy_runtime, services_file
 from .catalogue import Service
 from .checks import CheckResult
-from .haproxy_config import server_arguments
+from .haproxy_config import parse_servers, server_arguments
 from .haproxy_runtime import CommandRefused, HAProxyUnavailable, Master, ReloadFailed, Runtime
 from .memory import Memory, now
 from .model import LiveServer, LiveService
@@ -564,7 +564,9 @@ class Pass:
         )
         reason = self._fixed.get(plan.name)
         if reason is not None:
-            return replace(result, held=reason)
+            section = self._filed.sections.get(plan.name)
+            servers = parse_servers(plan.name, section) if section is not None else ()
+            return replace(result, held=reason, kept=tuple(server.name for server in servers))
         return replace(
             result,
             added=plan.added,

@@ -427,6 +427,8 @@ def test_a_service_that_cannot_move_keeps_its_port(fabric):
             f"two: left as it was: one, which stays as it was, has 127.0.0.1:{ports[0]}",
             f"three: left as it was: two, which stays as it was, has 127.0.0.1:{ports[1]}",
         )
+        kept = {service.name: service.kept for service in result.services}
+        assert kept == {i.name: (i.server(i.name),) for i in instances}
         assert [fabric.answers(port) for port in ports] == [{"one"}, {"two"}, {"three"}]
     assert fabric.reconcile().problems == ()
     assert [fabric.answers(port) for port in ports[:2]] == [{"two"}, {"three"}]
