@@ -522,6 +522,11 @@ class Pass:
             self._again.append(0.0)
         elif missing and not (self._problems or self.standing):
             self._problems.append(f"HAProxy does not run what it took: {'; '.join(missing)}")
+        if self._reloaded and left.reload is not None:
+            path = self._haproxy.services_config
+            self._problems.append(
+                f"HAProxy was reloaded and needs it still ({left.reload}): does it load {path}?"
+            )
         return left
 
     def _result(self, first: Plan, left: Plan, before: str, after: str) -> Result:
