@@ -259,13 +259,20 @@ def _plan_service(
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
     changed = {step.name for step in steps} - added - removed
-    drift = _drift(wanted, filed, found, node) if live is not None and reload is None else ()
+    written = render_section(service, wanted)
+    drift: tuple[str, ...] = ()
+    if live is not None and reload is None:
+        served = {server.name for server in found if _serves(server)} & names - {*node.begun}
+        good = written if filed == wanted else render_section(service, filed)
+        missing = served - {server.name for server in filed}
+        edits = _edits(service.name, section, good, missing)
+        drift = (*edits, *_drift(wanted, filed, found, node))
     if running and reload is None:
         reload = _gap(wanted, found, steps)
     return ServicePlan(
         name=service.name,
         wanted=wanted,
-        section=render_section(service, wanted),
+        section=written,
         added=tuple(sorted(added)),
         removed=tuple(sorted(removed)),
         changed=tuple(sorted(changed)),
@@ -302,6 +309,18 @@ def _gap(
     if serving & replaced and not serving & staying:
         return "nothing else is up that could answer while its servers are replaced"
     return None
+
+
+def _edits(name: str, section: Section, good: Section, missing: Collection[str]) -> Iterator[str]:
+    # HAProxy runs these options and servers, so it was loaded with a file that had them, or the
+    # servers were in the file before they were added.
+    if section == _NOTHING:
+        yield f"{name} was taken out of the services file"
+        return
+    if section != good:
+        yield f"{name} was edited in the services file"
+    for server in sorted(missing):
+        yield f"{server} was taken out of the services file"
 
 
 def _drift(

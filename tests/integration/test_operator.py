@@ -319,16 +319,20 @@ def test_a_server_that_a_hand_took_out_is_told_and_repaired(fabric, four):
     assert only(fabric.reconcile()).drift == ()
 
 
-def test_an_edited_services_file_is_put_right(fabric, four):
+def test_an_edited_services_file_is_told_and_put_right(fabric, four, selvage):
     port = fabric.service()
     fabric.reconcile()
     before = fabric.services_file
     path = fabric.haproxy.services_config
     path.write_text(before.replace("balance roundrobin", "balance leastconn"))
-    fabric.reconcile()
+    edited = "inventory was edited in the services file"
+    assert only(fabric.reconcile(dry_run=True)).drift == (edited,)
+    assert edited in selvage("explain", "inventory")
+    assert only(fabric.reconcile()).drift == (edited,)
     assert fabric.services_file == before
     path.write_text("".join(line for line in before.splitlines(True) if four[0].child not in line))
-    fabric.reconcile()
+    (drift,) = only(fabric.reconcile()).drift
+    assert drift == f"{four[0].server('inventory')} was taken out of the services file"
     assert fabric.services_file == before
     assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
 

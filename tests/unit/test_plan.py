@@ -47,6 +47,7 @@ def reading(*numbers, **fields):
     )
 
 
+EDITED, OUT = "was edited in the services file", "was taken out of the services file"
 A, B, C = server(1), server(2), server(3)
 
 
@@ -364,16 +365,19 @@ def test_other_options_need_a_reload(mark, reason):
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "drift"),
     [
-        lambda text: "",
-        lambda text: text.replace("balance roundrobin", "balance first"),
-        lambda text: text.replace("    server ", "    server x"),
-        lambda text: text.replace(" rise 2", " rise 1"),
-        lambda text: text + "\nlisten evil\n    bind :80\n",
+        (lambda text: "", (f"inventory {OUT}",)),
+        (lambda text: text.replace("roundrobin", "first"), (f"inventory {EDITED}",)),
+        (
+            lambda text: text.replace("    server ", "    server x"),
+            (f"inventory {EDITED}", f"{A.name} {OUT}"),
+        ),
+        (lambda text: text.replace(" rise 2", " rise 1"), (f"inventory {EDITED}",)),
+        (lambda text: text + "\nlisten evil\n    bind :80\n", ()),
     ],
 )
-def test_an_edited_file_needs_a_reload(edit):
+def test_an_edited_file_is_told_and_needs_a_reload(edit, drift):
     good = render([INVENTORY], {"inventory": [A]})
     plan = plan_world(
         [INVENTORY],
@@ -382,6 +386,7 @@ def test_an_edited_file_needs_a_reload(edit):
         edit(good),
     )
     assert plan.reload == "the services file is missing or was edited"
+    assert plan.services[0].drift == drift
     assert text_of(plan) == good
 
 
@@ -778,7 +783,13 @@ def test_what_someone_else_changed_is_told_and_repaired(live, drift):
 
 @pytest.mark.parametrize(
     ("live", "filed"),
-    [(up(A), (A,)), (up(A, B, C), (A, B, C)), ((*up(A), *up(C, draining=True)), (A,))],
+    [
+        (up(A), (A,)),
+        (up(A, B, C), (A, B, C)),
+        ((*up(A), *up(C, draining=True)), (A,)),
+        # It left and came back.
+        ((*up(A), *up(B, draining=True)), (A,)),
+    ],
 )
 def test_what_the_registry_changed_is_no_drift(live, filed):
     assert plan_one(reading(1, 2), live, filed).services[0].drift == ()
