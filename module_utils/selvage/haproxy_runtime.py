@@ -17,7 +17,8 @@ from typing import Final
 from .model import WEIGHT_MAX, LiveServer, LiveService
 from .sections import variable_name
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
+# What HAProxy takes (`invalid_char`): somebody may have added a server of any such name by hand.
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ARGUMENTS: Final = re.compile(r"[A-Za-z0-9_.:/\[\] -]+")
 _VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
