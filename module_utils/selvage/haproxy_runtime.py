@@ -213,6 +213,9 @@ class Runtime:
         lines = state.splitlines()
         if len(lines) < 2 or lines[0] != "1":
             raise HAProxyUnavailable(f"{self._path}: not the state of servers: {lines[:1]}")
+        if not stat.startswith("# pxname,"):
+            # A worker that is about to end says nothing.
+            raise HAProxyUnavailable(f"{self._path}: not statistics: {stat[:80]!r}")
         rows = {(row[0], row[1]): row for row in _table(stat.splitlines(), ",", _STAT)}
         for fields in _table(lines[1:], " ", _STATE):
             row = rows.get((fields[0], fields[1]))

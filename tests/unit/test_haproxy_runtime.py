@@ -46,3 +46,16 @@ def test_names_of_ipv6_servers_pass():
 @pytest.mark.parametrize("name", ["_a", "-a", ".a", ":a", "a" * 256])
 def test_names_that_haproxy_takes_pass(name):
     assert haproxy_runtime.drain("a", name) == f"set server a/{name} state drain"
+
+
+@pytest.mark.parametrize("word", ["show servers state", "show stat -1 4 -1"])
+def test_an_answer_without_its_table_is_none(monkeypatch, word):
+    answers = {
+        "show backend": "inventory\n",
+        "show servers state": "1\n# be_name srv_name\n",
+        "show stat -1 4 -1": "# pxname,svname\n",
+        word: "\n",
+    }
+    monkeypatch.setattr(haproxy_runtime, "_exchange", lambda path, line, *_, **__: answers[line])
+    with pytest.raises(haproxy_runtime.HAProxyUnavailable, match="/sock: not "):
+        haproxy_runtime.Runtime("/sock", 1).services()
