@@ -338,7 +338,7 @@ services:
       description: Why the service does not follow the registry or the catalogue; null if it does.
       type: str
     drift:
-      description: What somebody else had changed in HAProxy on this node, and was repaired.
+      description: What somebody else had changed in HAProxy or its services file, and was repaired.
       type: list
       elements: str
     out_of_service:

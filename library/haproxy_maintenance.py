@@ -10,7 +10,7 @@ short_description: Take a server out of service on a node, with a reason and an 
 description:
   - Sets or ends an operator's override. While it is in force the reconciler keeps the server in
     maintenance on this node, over restarts of HAProxy and of the node.
-  - It is heeded from the next pass of the reconciler on. M(haproxy_backends) makes one.
+  - The daemon heeds it within a second. Where there is none, M(haproxy_backends) does.
   - The server need not be registered. It joins in maintenance then.
 version_added: "1.0.0"
 author:

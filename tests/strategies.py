@@ -399,7 +399,7 @@ def circumstances(draw, world):
         "peaks": draw(st.dictionaries(known, st.integers(0, 9))),
         "maintained": draw(some),
         "probed": dict.fromkeys(draw(some), False) | dict.fromkeys(draw(some), True),
-        "joining": draw(some),
+        "begun": draw(some),
         "released": draw(st.sets(known)),
     }
 

@@ -23,6 +23,9 @@ from typing import Final
 from .catalogue import Service
 
 _HEAD_BYTES: Final = 4096
+# HAProxy's buffer, tune.bufsize.
+_HEADER_BYTES: Final = 16_384
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _OUTPUT_BYTES: Final = 4096
 _DETAIL_CHARACTERS: Final = 200
 _MYSQL_ERROR: Final = 0xFF
@@ -51,11 +54,12 @@ def http(address: str, port: int, path: str, timeout_s: float) -> CheckResult:
         with _Conversation(address, port, timeout_s) as conversation:
             conversation.send(f"GET {path} HTTP/1.0\r\nConnection: close\r\n\r\n".encode())
             line = conversation.line()
+            status = re.match(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r?$)", line)
+            if status is None:
+                return CheckResult(False, _one_line("not an HTTP answer", line))
+            conversation.header()
     except OSError as error:
         return _failed(error, timeout_s)
-    status = re.match(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r?$)", line)
-    if status is None:
-        return CheckResult(False, _one_line("not an HTTP answer", line))
     return CheckResult(status[1][:1] in b"23", f"HTTP {status[1].decode()}")
 
 
@@ -178,6 +182,13 @@ class _Conversation:
                 raise OSError("the first line does not end")
             self._receive(_HEAD_BYTES)
         return self._received.split(b"\n", 1)[0]
+
+    def header(self) -> None:
+        """Wait for the blank line, without which HAProxy takes no answer for healthy."""
+        while _BLANK_LINE.search(self._received) is None:
+            if len(self._received) >= _HEADER_BYTES:
+                raise OSError("the header does not end")
+            self._receive(_HEADER_BYTES)
 
     def exactly(self, size: int) -> bytes:
         """The next `size` bytes."""

@@ -64,6 +64,9 @@ def _news(facts: Facts) -> Iterator[str]:
         yield f"pending: a reload of HAProxy ({plan.reload}){later}"
     if facts.complaint is not None:
         yield f"left as it was: {facts.complaint}"
+    for drift in plan.drift:
+        if drift.startswith(f"{plan.name} "):
+            yield f"drift: {drift}; the next pass repairs it"
     for problem in facts.problems:
         yield f"problem: {problem}"
 

@@ -17,7 +17,8 @@ from typing import Final
 from .model import WEIGHT_MAX, LiveServer, LiveService
 from .sections import variable_name
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,254}")
+# What HAProxy takes (`invalid_char`): somebody may have added a server of any such name by hand.
+_NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _ARGUMENTS: Final = re.compile(r"[A-Za-z0-9_.:/\[\] -]+")
 _VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
@@ -212,6 +213,9 @@ class Runtime:
         lines = state.splitlines()
         if len(lines) < 2 or lines[0] != "1":
             raise HAProxyUnavailable(f"{self._path}: not the state of servers: {lines[:1]}")
+        if not stat.startswith("# pxname,"):
+            # A worker that is about to end says nothing.
+            raise HAProxyUnavailable(f"{self._path}: not statistics: {stat[:80]!r}")
         rows = {(row[0], row[1]): row for row in _table(stat.splitlines(), ",", _STAT)}
         for fields in _table(lines[1:], " ", _STATE):
             row = rows.get((fields[0], fields[1]))

@@ -44,8 +44,9 @@ class Memory:
     def note_loss(self, service: str, size: int, window_ms: int) -> None:
         """The service had `size` servers, and has fewer from now on."""
         since = now() - window_ms / 1000
+        # A former one that was not larger is no peak any more, however many there were.
         former = [loss for loss in self.losses.get(service, ()) if loss[0] >= since]
-        self.losses[service] = [*former, (now(), size)]
+        self.losses[service] = [*(loss for loss in former if loss[1] > size), (now(), size)]
 
 
 class MemoryFile:
@@ -97,7 +98,7 @@ def _parse(text: str) -> Memory:
         memory = _memory(document)
         if document["boot"] == _BOOT.read_text().strip():
             return memory
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Memory()
     # The clock began anew.
     return Memory(counters=memory.counters, addresses=memory.addresses)

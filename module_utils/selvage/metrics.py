@@ -17,7 +17,7 @@ _COUNTERS: Final = {
     "selvage_steps_total": "Commands for servers that were sent to HAProxy.",
     "selvage_reloads_total": "Reloads of HAProxy.",
     "selvage_probes_total": "Instances that were checked before they joined.",
-    "selvage_drift_total": "Changes of somebody else's in HAProxy that were found.",
+    "selvage_drift_total": "Changes of somebody else's in HAProxy or its services file.",
 }
 # What one wants to see the first time of has to begin at zero.
 _ZEROS: Final = (

@@ -6,6 +6,8 @@ from .result import ServiceResult
 
 # What lasts: its end is news as well, and told as `none`.
 _LASTING = ("held", "refused", "out_of_service")
+# The journal breaks long lines, and who registers a thousand wrong instances must not fill it.
+_MOST = 20
 
 
 class News:
@@ -32,7 +34,15 @@ class News:
         known = self._told.get(service.name, {})
         self._told[service.name] = facts
         return {
-            what: ",".join(values) or "none"
+            what: _listed(values, known.get(what, ()))
             for what, values in facts.items()
             if values != known.get(what, ()) and (values or what in _LASTING)
         }
+
+
+def _listed(values: tuple[str, ...], known: tuple[str, ...]) -> str:
+    """The values, new ones first, and of many the number."""
+    told = {*known}
+    ordered = sorted(values, key=told.__contains__)
+    more = [f"and {len(values) - _MOST} more"] if len(values) > _MOST else []
+    return ",".join(ordered[:_MOST] + more) or "none"

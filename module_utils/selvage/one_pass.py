@@ -14,7 +14,7 @@ from typing import Final
 from . import haproxy_runtime, services_file
 from .catalogue import Service
 from .checks import CheckResult
-from .haproxy_config import server_arguments
+from .haproxy_config import parse_servers, server_arguments
 from .haproxy_runtime import CommandRefused, HAProxyUnavailable, Master, ReloadFailed, Runtime
 from .memory import Memory, now
 from .model import LiveServer, LiveService
@@ -64,6 +64,10 @@ class State:
     draining: dict[tuple[str, str], float]
     # The file that is known to be as we write it.
     clean: Filed | None = None
+    # Whether a reload was put off that no service by itself needs.
+    owed: bool = False
+    # The servers that the last pass left something to do for: what is amiss with them is our doing.
+    begun: Collection[str] = ()
     # The services that HAProxy refused when it was last tried, and why.
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,7 +104,7 @@ class Pass:
         self._live: Mapping[str, LiveService] | None = None
         # The file that plans go by: the former one, until HAProxy runs the new one.
         self._filed = state.filed
-        self._joining = frozenset(state.prober.probes)
+        self._begun = state.begun
         self._postponed: dict[str, str] = {}
         self._probing: set[str] = set()
         self._commands: list[str] = []
@@ -133,14 +137,17 @@ class Pass:
         differs = self._live is None and assemble(self._sections(plan)) != before
         if plan.reload is not None or differs:
             self._quarantine(plan)
+            self._keep_ports(plan)
         after = self._persist(first)
         self._note_losses(first)
         left = plan
         if self._live is not None:
             if plan.reload is not None:
                 after, plan = self._reload(first)
+            self._state.begun = _servers(plan)
             self._apply(plan)
             left = self._read_back(plan) if self._commands and not self._dry_run else plan
+        self._state.begun = _servers(left)
         return self._result(first, left, before, after)
 
     # What is, and what shall be
@@ -171,7 +178,7 @@ class Pass:
         node = replace(
             self._node,
             probed={n: bool(p.healthy) for n, p in self._state.prober.probes.items()},
-            joining=self._joining,
+            begun=self._begun,
             edited=self._edited(services, sections),
         )
         return make_plan(services, self._readings, live, sections, node)
@@ -182,7 +189,11 @@ class Pass:
         return self.refusals | self._postponed
 
     def _edited(self, services: Sequence[Service], sections: Mapping[str, Section]) -> bool:
-        if self._names is not None or self._filed is self._state.clean:
+        if self._names is not None:
+            return False
+        if self._state.owed:
+            return True
+        if self._filed is self._state.clean:
             return False
         if edited(services, assemble(sections) if self._fixed else self._filed.text):
             return True
@@ -268,6 +279,16 @@ class Pass:
         if not blamed:
             self._refuse(part, complaint)
 
+    def _keep_ports(self, plan: Plan) -> None:
+        """Whoever stays as it was keeps its port: HAProxy would let two services share it."""
+        former, kept = self._filed.sections, [*self._fixed]
+        for name in kept:
+            port = former[name].port if name in former else None
+            for other, section in plan.sections.items():
+                if port is not None and section.port == port and other not in kept:
+                    self._refuse([other], f"{name}, which stays as it was, has 127.0.0.1:{port}")
+                    kept.append(other)
+
     def _complaint(self, plan: Plan, without: Collection[str]) -> str | None:
         return services_file.complaint(self._haproxy, assemble(self._sections(plan, without)))
 
@@ -305,13 +326,14 @@ class Pass:
             return False
         # Not every node at the same time, when they all wait for the same.
         early_s *= random.uniform(1, 1.5)  # noqa: S311 - no secret
-        names = [s.name for s in plan.services if s.reload is not None] or self._services
+        names = [s.name for s in plan.services if s.reload is not None]
         # The same words each time, so that it is told once.
         reason = "it waits: HAProxy was reloaded a moment ago"
         self._postponed = {name: self._state.refused.get(name, reason) for name in names}
         # What HAProxy refused a moment ago has nothing to hurry for.
-        if self._postponed.keys() - self._state.refused.keys():
+        if not names or self._postponed.keys() - self._state.refused.keys():
             self._again.append(early_s)
+        self._state.owed |= not names
         return True
 
     def _reload(self, first: Plan) -> tuple[str, Plan]:
@@ -320,13 +342,15 @@ class Pass:
         if plan.reload is None:
             return self._persist(first), plan
         self._commands.append("reload")
-        if self._dry_run:
-            return self._persist(first), replace(plan, services=())
         fresh = self._probe_fresh(plan)
+        if self._dry_run:
+            wait([probe.future for *_, probe in fresh], LIMIT_S)
+            self._demote(fresh)
+            return self._persist(first), replace(plan, services=())
         self._state.memory.reloaded_at = now()
         try:
             self._master.reload(self._runtime)
-            self._reloaded = True
+            self._reloaded, self._state.owed = True, False
         except (ReloadFailed, HAProxyUnavailable) as error:
             self._refuse([s.name for s in plan.services if s.reload is not None], str(error))
         self._count(f'reloads_total{{result="{"done" if self._reloaded else "refused"}"}}')
@@ -354,7 +378,7 @@ class Pass:
     def _demote(self, fresh: Sequence[tuple[str, str, Probe]]) -> None:
         """Take the traffic of what was started UP and does not pass its check."""
         for service, server, probe in fresh:
-            if self._reloaded and probe.healthy is False:
+            if (self._reloaded or self._dry_run) and probe.healthy is False:
                 self._execute("demote", haproxy_runtime.demote(service, server))
             self._state.prober.forget(server)
 
@@ -445,6 +469,13 @@ class Pass:
                 self._execute("remove", line)
                 if isinstance(step, Replace):
                     self._replaced = True
+                    if self._dry_run:
+                        self._add_again(service, step)
+
+    def _add_again(self, service: str, step: Replace) -> None:
+        """What the pass does that comes after the removal."""
+        for _, add, healthy in self._decided([(service, AddServer(step.server))]):
+            self._join(self._services[service], add, bool(healthy))
 
     def _may_go(self, service: str, step: Remove | Replace, found: LiveServer) -> bool:
         at = time.monotonic()
@@ -491,6 +522,11 @@ class Pass:
             self._again.append(0.0)
         elif missing and not (self._problems or self.standing):
             self._problems.append(f"HAProxy does not run what it took: {'; '.join(missing)}")
+        if self._reloaded and left.reload is not None:
+            path = self._haproxy.services_config
+            self._problems.append(
+                f"HAProxy was reloaded and needs it still ({left.reload}): does it load {path}?"
+            )
         return left
 
     def _result(self, first: Plan, left: Plan, before: str, after: str) -> Result:
@@ -499,7 +535,7 @@ class Pass:
         waiting = {service.name for service in left.services if service.waiting}
         steps = {name for name, _ in left.steps()}
         self.postponed = frozenset(self._postponed)
-        if self._live is not None:
+        if self._live is not None and not self._state.owed:
             self.unfinished = frozenset({*steps, *waiting, *self._postponed})
         results = tuple(map(self._service_result, first.services))
         for result in results:
@@ -533,7 +569,9 @@ class Pass:
         )
         reason = self._fixed.get(plan.name)
         if reason is not None:
-            return replace(result, held=reason)
+            section = self._filed.sections.get(plan.name)
+            servers = parse_servers(plan.name, section) if section is not None else ()
+            return replace(result, held=reason, kept=tuple(server.name for server in servers))
         return replace(
             result,
             added=plan.added,
@@ -543,6 +581,10 @@ class Pass:
             held=plan.held,
             drift=plan.drift,
         )
+
+
+def _servers(plan: Plan) -> frozenset[str]:
+    return frozenset(step.name for _, step in plan.steps())
 
 
 def _joins(plan: Plan) -> Iterator[tuple[str, tuple[str, AddServer | Admit]]]:

@@ -110,6 +110,14 @@ def load(folder: Path, now: float) -> tuple[tuple[Override, ...], tuple[str, ...
     return tuple(overrides), tuple(problems)
 
 
+def changed_at(folder: Path) -> int:
+    """When an override was last set or ended, in nanoseconds of the file system; 0 for never."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _files(folder: Path) -> Iterator[Path]:
     try:
         yield from sorted(folder.glob("*.json"))
@@ -126,9 +134,11 @@ def _read(path: Path) -> Override:
 
 
 def _parse(fields: Fields) -> Override:
+    service = fields.text("service", r"[a-z0-9][a-z0-9_-]{0,62}", "a service")
+    server = rf"{service}_[0-9a-f.:]+_[1-9][0-9]{{0,4}}"
     override = Override(
-        service=fields.text("service", r"[a-z0-9][a-z0-9_-]{0,62}", "a service"),
-        server=fields.text("server", r"[A-Za-z0-9_.:-]{1,255}", "a server's name"),
+        service=service,
+        server=fields.text("server", server, f"a server of {service}"),
         reason=fields.text("reason", r".{1,200}", "one line of 1 to 200 characters"),
         until=fields.integer("until", 0, 2**53),
     )

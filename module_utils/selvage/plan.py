@@ -110,15 +110,16 @@ class Node:
 
     `peaks` is, by service, the largest number of servers within its guards' window. `maintained`
     are servers that an operator took out. `probed` says of servers that join whether the service's
-    check passed, `joining` which ones an earlier pass has begun with. `released` are services for
-    which the guards do not count now. `edited` says that the services file is not as we write it.
+    check passed, `begun` names those that an earlier pass left something to do for. `released` are
+    services for which the guards do not count now. `edited` says that the services file is not as
+    we write it.
     """
 
     zone: str | None = None
     peaks: Mapping[str, int] = field(default_factory=dict)
     maintained: Collection[str] = ()
     probed: Mapping[str, bool] = field(default_factory=dict)
-    joining: Collection[str] = ()
+    begun: Collection[str] = ()
     released: Collection[str] = ()
     edited: bool = False
 
@@ -258,17 +259,27 @@ def _plan_service(
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
     changed = {step.name for step in steps} - added - removed
+    written = render_section(service, wanted)
+    drift: tuple[str, ...] = ()
+    if live is not None and reload is None:
+        served = {server.name for server in found if _serves(server)} & names - {*node.begun}
+        good = written if filed == wanted else render_section(service, filed)
+        missing = served - {server.name for server in filed}
+        edits = _edits(service.name, section, good, missing)
+        drift = (*edits, *_drift(wanted, filed, found, node))
+    if running and reload is None:
+        reload = _gap(wanted, found, steps)
     return ServicePlan(
         name=service.name,
         wanted=wanted,
-        section=render_section(service, wanted),
+        section=written,
         added=tuple(sorted(added)),
         removed=tuple(sorted(removed)),
         changed=tuple(sorted(changed)),
         kept=tuple(server.name for server in wanted if server.name not in added | changed),
         held=held,
         waiting=waiting,
-        drift=_drift(wanted, filed, found, node) if live is not None and reload is None else (),
+        drift=drift,
         before=len(baseline),
         reading=reading,
         reload=reload,
@@ -288,6 +299,30 @@ def _unproven(
     )
 
 
+def _gap(
+    wanted: Sequence[Server], found: Sequence[LiveServer], steps: Sequence[Step]
+) -> str | None:
+    """Why the steps would leave nobody to answer: who is replaced answers nothing meanwhile."""
+    replaced = {step.name for step in steps if isinstance(step, Replace)}
+    serving = {server.name for server in found if server.up and _serves(server)}
+    staying = {server.name for server in wanted if not server.disabled} - replaced
+    if serving & replaced and not serving & staying:
+        return "nothing else is up that could answer while its servers are replaced"
+    return None
+
+
+def _edits(name: str, section: Section, good: Section, missing: Collection[str]) -> Iterator[str]:
+    # HAProxy runs these options and servers, so it was loaded with a file that had them, or the
+    # servers were in the file before they were added.
+    if section == _NOTHING:
+        yield f"{name} was taken out of the services file"
+        return
+    if section != good:
+        yield f"{name} was edited in the services file"
+    for server in sorted(missing):
+        yield f"{server} was taken out of the services file"
+
+
 def _drift(
     wanted: Sequence[Server], filed: Sequence[Server], found: Sequence[LiveServer], node: Node
 ) -> tuple[str, ...]:
@@ -298,7 +333,7 @@ def _drift(
         f"{server.name} {difference}"
         for server in wanted
         if server in known
-        and server.name not in node.joining
+        and server.name not in node.begun
         and (difference := _difference(server, live.get(server.name))) is not None
     ]
     names = {server.name for server in (*filed, *wanted)}

@@ -6,6 +6,7 @@ An error is never read as absence: every function here returns what the registry
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,6 +25,7 @@ from . import multi_read, set_watches
 from .fields import Fields, unique
 
 _HOST = r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})(:[0-9]{1,5})?"
+_PORT: Final = re.compile(r":([0-9]{1,5})\Z")
 
 _FORBIDDEN = "reading is not allowed: check username, password and the znodes' ACLs"
 
@@ -69,6 +71,10 @@ def parse_settings(fields: Fields) -> RegistrySettings:
         raise fields.fail(
             "hosts", "is required: the ensemble's addresses, such as 198.18.0.11:2181"
         )
+    for index, host in enumerate(hosts):
+        port = _PORT.search(host)
+        if port is not None and not 1 <= int(port[1]) <= 65_535:
+            raise fields.fail(f"hosts[{index}]", f"expected a port from 1 to 65535, got {port[1]}")
     unique(hosts, fields.at("hosts"), "host")
     username = fields.text("username", r"[^:\s]{0,64}", "a name without colon or space", "") or None
     password = fields.text("password", r"[^\r\n]{0,256}", "one line", "") or None

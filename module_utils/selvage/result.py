@@ -71,11 +71,14 @@ class Result:
 
 
 def _joined(earlier: ServiceResult, later: ServiceResult) -> ServiceResult:
-    def union(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(sorted({*one, *other}))
+    def union(
+        one: tuple[str, ...], other: tuple[str, ...], without: tuple[str, ...] = ()
+    ) -> tuple[str, ...]:
+        return tuple(sorted({*one, *other} - {*without}))
 
-    changed = union(earlier.changed, later.changed)
-    added = union(earlier.added, later.added)
+    # A server that is replaced is changed, and added then; one that was added may change.
+    changed = union(earlier.changed, later.changed, earlier.added)
+    added = union(earlier.added, later.added, earlier.changed)
     return replace(
         later,
         added=added,

@@ -62,7 +62,7 @@ def read(path: Path) -> dict[str, object]:
         document = json.loads(path.read_bytes())
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Invalid(f"{path}: not valid JSON: {error}") from error
     if not isinstance(document, dict):
         raise Invalid(f"{path}: expected a JSON object")

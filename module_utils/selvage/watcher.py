@@ -22,7 +22,7 @@ from typing import Final
 from kazoo.client import KazooClient
 from kazoo.protocol.states import KazooState
 
-from . import systemd
+from . import overrides, systemd
 from .fields import Invalid
 from .log import event, setup
 from .news import News
@@ -96,6 +96,8 @@ class Watcher:
         self._due_at = now + settings.registry.connect_timeout_ms / 1000
         self._resync_at = now + self._resync_s()
         self._resyncs = 0
+        self._overrides = Path(settings.state_directory, "overrides")
+        self._overrides_at = overrides.changed_at(self._overrides)
         # When the next pass looks at everything, and not only at what changed.
         self._whole_at = now
         self._was_connected = False
@@ -122,6 +124,7 @@ class Watcher:
             signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
         while not self._stop:
             self._wait()
+            self._heed_overrides()
             self._session.follow()
             if not self._stop and time.monotonic() >= self._due_at:
                 self._pass()
@@ -153,6 +156,13 @@ class Watcher:
             jitter_s = random.uniform(0, _JITTER_S) if self._was_connected else 0.0  # noqa: S311 - no secret
             self._was_connected = True
             self._due_at = now + jitter_s
+
+    def _heed_overrides(self) -> None:
+        """A pass for what an operator has just set or ended: one knows when an override ends."""
+        changed_at = overrides.changed_at(self._overrides)
+        if changed_at != self._overrides_at:
+            self._overrides_at = changed_at
+            self._due_at = min(self._due_at, time.monotonic())
 
     def _reload(self) -> None:
         """Take new settings; a file that is refused leaves the former ones."""

@@ -17,7 +17,9 @@ MAX_BYTES: Final = 65_536
 MAX_NAME: Final = 4_096
 
 _CHILD: Final = re.compile(r"[A-Za-z0-9._:@+=,~\[\]-]+")
-_ENDPOINT: Final = re.compile(r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|([0-9.]+)):([1-9][0-9]{0,4})")
+_ENDPOINT: Final = re.compile(
+    r"(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)\]|([0-9.]+))(?::([1-9][0-9]{0,4}))?"
+)
 _BASE64: Final = re.compile(r"base64_([0-9]{1,5})_([A-Za-z0-9_=-]+)_[0-9]{1,10}")
 
 # The key that only one format has → its reader.
@@ -50,13 +52,12 @@ def parse(child: str, data: bytes) -> Instance | Vector:
 
 def _bare(child: str) -> Endpoint:
     match = _ENDPOINT.fullmatch(child)
+    host, port = (match[1] or match[2], match[3]) if match else (child, None)
     try:
-        if match is None:
-            return Endpoint(child, grammar.parse_address(child), None)
-        address = grammar.parse_address(match[1] or match[2])
+        address = grammar.parse_address(host)
     except ValueError as error:
         raise Refused(f"{grammar.printable(child)}: {error}") from None
-    return Endpoint(child, address, grammar.port("port", int(match[3])))
+    return Endpoint(child, address, grammar.port("port", int(port)) if port else None)
 
 
 def _encoded_document(child: str) -> bytes:

@@ -106,6 +106,18 @@ def test_a_command_that_does_nothing_is_noticed(fabric, admin):
     assert fabric.answers(port) == {"one", "two"}
 
 
+def test_a_haproxy_that_does_not_load_the_services_file_is_told(fabric, haproxy):
+    haproxy.stop()
+    main = haproxy.folder / "haproxy.cfg"
+    haproxy.run(haproxy.binary, "-W", "-S", haproxy.master_socket, "-f", main)
+    wait_for(haproxy.serves)
+    fabric.service()
+    assert fabric.reconcile().problems == (
+        "HAProxy was reloaded and needs it still (inventory: new):"
+        f" does it load {haproxy.services_config}?",
+    )
+
+
 @pytest.mark.parametrize("word", ["show backend", "show servers", "show stat", "get var"])
 def test_a_worker_that_ends_before_it_answers_runs_nothing_else(fabric, admin, haproxy, word):
     """No answer is not an answer: a HAProxy without services would be reloaded."""

@@ -322,18 +322,52 @@ def test_a_server_that_a_hand_took_out_is_told_and_repaired(fabric, four):
     assert only(fabric.reconcile()).drift == ()
 
 
-def test_an_edited_services_file_is_put_right(fabric, four):
+def test_an_edited_services_file_is_told_and_put_right(fabric, four, selvage):
     port = fabric.service()
     fabric.reconcile()
     before = fabric.services_file
     path = fabric.haproxy.services_config
     path.write_text(before.replace("balance roundrobin", "balance leastconn"))
-    fabric.reconcile()
+    edited = "inventory was edited in the services file"
+    assert only(fabric.reconcile(dry_run=True)).drift == (edited,)
+    assert edited in selvage("explain", "inventory")
+    assert only(fabric.reconcile()).drift == (edited,)
     assert fabric.services_file == before
     path.write_text("".join(line for line in before.splitlines(True) if four[0].child not in line))
-    fabric.reconcile()
+    (drift,) = only(fabric.reconcile()).drift
+    assert drift == f"{four[0].server('inventory')} was taken out of the services file"
     assert fabric.services_file == before
     assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+
+
+@pytest.mark.parametrize("how", ["removed", "edited"])
+def test_a_reload_that_no_service_needs_waits_and_is_not_forgotten(fabric, four, how, tmp_path):
+    """Meanwhile the file is right, and all services are reconciled."""
+    fabric.service()
+    fabric.service("orders")
+    fabric.document["reload_interval"] = "10m"
+    fabric.reconcile()
+    if how == "removed":
+        del fabric.document["services"][1]
+    else:
+        path = fabric.haproxy.services_config
+        path.write_text(fabric.services_file.replace("balance roundrobin", "balance leastconn"))
+    fabric.deregister(four[0].child)
+    content = {"inventory": {instance.child: b"" for instance in four[1:]}, "orders": {}}
+    reconciler = Reconciler(fabric.settings())
+    result = reconciler.run(lambda: content)
+    assert not result.reloaded
+    assert [service.held for service in result.services if service.held] == []
+    assert "leastconn" not in fabric.services_file
+    assert four[0].child not in fabric.services_file
+    assert result.again_s is not None
+
+    # Ten minutes later.
+    path = tmp_path / "memory.json"
+    memory = json.loads(path.read_text())
+    path.write_text(json.dumps(memory | {"reloaded_at": memory["reloaded_at"] - 600}))
+    assert reconciler.run(lambda: content, whole=False).reloaded
+    assert not fabric.reconcile().changed
 
 
 # Tiers

@@ -95,8 +95,39 @@ def test_an_option_that_is_fixed_at_birth_replaces_the_server(fabric):
     fabric.reconcile()
     data["haproxy_server_options"] = "backup"
     fabric.client.set(f"{fabric.root}/inventory/one_0000000001", json.dumps(data).encode())
-    assert only(fabric.reconcile()).changed == (one.server("inventory"),)
+    planned, done = fabric.reconcile(dry_run=True), fabric.reconcile()
+    assert only(done) == only(planned)
+    assert only(done).changed == (one.server("inventory"),)
+    assert only(done).drift == ()
+    # A removal is repeated while HAProxy still closes its connections.
+    assert [*dict.fromkeys(done.commands)] == [*planned.commands]
     assert fabric.answers(port) == {"two"}
+    assert not fabric.reconcile().changed
+
+
+def test_the_only_server_becomes_a_backup_without_a_gap(fabric):
+    """While it was replaced at runtime nobody would answer, for as long as its sessions last."""
+    port = fabric.service()
+    fabric.document["reload_interval"] = "100ms"
+    one = fabric.instance("one")
+    data = {"host": "127.0.0.1", "port": one.port, "name": "one"}
+    fabric.register("one_0000000001", json.dumps(data).encode())
+    fabric.reconcile()
+    one.release.clear()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(get(port)))
+    client.start()
+    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    data["haproxy_server_options"] = "backup"
+    fabric.client.set(f"{fabric.root}/inventory/one_0000000001", json.dumps(data).encode())
+    runner = threading.Thread(target=fabric.reconcile)
+    runner.start()
+    wait_for(lambda: " backup " in fabric.services_file)
+    assert {get(port, "/health") for _ in range(20)} == {""}
+    one.release.set()
+    runner.join()
+    client.join()
+    assert answers == ["one"]
     assert not fabric.reconcile().changed
 
 
@@ -123,6 +154,7 @@ def test_a_dead_instance_of_a_new_service_gets_no_traffic(fabric, monkeypatch):
         instance.healthy = False
         fabric.register(instance.child)
     fabric.register(one.child)
+    planned = fabric.reconcile(dry_run=True)
     # However fast HAProxy reloads, the instances have said how they are.
     probes, start, reload = [], Prober.start, haproxy_runtime.Master.reload
     monkeypatch.setattr(Prober, "start", lambda *given: probes.append(start(*given)) or probes[-1])
@@ -134,6 +166,7 @@ def test_a_dead_instance_of_a_new_service_gets_no_traffic(fabric, monkeypatch):
     result = fabric.reconcile()
     assert result.reloaded
     assert len(probes) == 5
+    assert result.commands == planned.commands
     up = {n for n, s in fabric.haproxy.servers("inventory").items() if s["srv_op_state"] != "0"}
     assert up == {one.server("inventory")}
     assert fabric.answers(port) == {"one"}
@@ -389,6 +422,29 @@ def test_a_service_whose_port_is_taken_harms_only_itself(fabric):
     result = fabric.reconcile()
     assert result.problems == ()
     assert "listen zebra" in fabric.services_file
+
+
+def test_a_service_that_cannot_move_keeps_its_port(fabric):
+    """HAProxy would listen twice on it, and give the requests for one service to the other."""
+    ports = [fabric.service(name) for name in ("one", "two", "three")]
+    instances = [fabric.instance(name) for name in ("one", "two", "three")]
+    for instance in instances:
+        fabric.register(instance.child, service=instance.name)
+    fabric.reconcile()
+    with taken_port() as taken:
+        for service, port in zip(fabric.document["services"], [taken, *ports], strict=False):
+            service["port"] = port
+        result = fabric.reconcile()
+        assert result.problems == (
+            f"one: left as it was: another program listens on 127.0.0.1:{taken}",
+            f"two: left as it was: one, which stays as it was, has 127.0.0.1:{ports[0]}",
+            f"three: left as it was: two, which stays as it was, has 127.0.0.1:{ports[1]}",
+        )
+        kept = {service.name: service.kept for service in result.services}
+        assert kept == {i.name: (i.server(i.name),) for i in instances}
+        assert [fabric.answers(port) for port in ports] == [{"one"}, {"two"}, {"three"}]
+    assert fabric.reconcile().problems == ()
+    assert [fabric.answers(port) for port in ports[:2]] == [{"two"}, {"three"}]
 
 
 def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from daemon import MODULES
 from traffic import traffic
 
 from programs import get, wait_for
+from selvage import overrides
+from selvage.catalogue import Service
 
 
 @pytest.fixture
@@ -233,6 +236,19 @@ def test_the_watchdog_is_fed_unless_the_loop_hangs(fabric, daemon, serving):
     finally:
         os.kill(worker, signal.SIGCONT)
     wait_for(lambda: daemon.heard("WATCHDOG=1"))
+
+
+def test_overrides_that_somebody_else_sets_are_heeded_and_end(fabric, daemon, serving, tmp_path):
+    port, _ = serving
+    two = fabric.instance("two")
+    fabric.register(two.child)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
+    folder, now = tmp_path / "overrides", time.time()
+    override = overrides.parse(Service("inventory", port), two.child, "new disk", "1h", now)
+    overrides.put(folder, override, now)
+    wait_for(lambda: fabric.answers(port) == {"one"})
+    overrides.put(folder, replace(override, until=round(time.time()) + 1), now)
+    wait_for(lambda: fabric.answers(port) == {"one", "two"})
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

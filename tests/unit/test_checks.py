@@ -75,12 +75,15 @@ def hanging(connection: socket.socket) -> None:
         (b"HTTP/1.1 2000 OK\r\n\r\n", False, "not an HTTP answer: HTTP/1.1 2000 OK"),
         (b"SSH-2.0-OpenSSH\r\n", False, "not an HTTP answer: SSH-2.0-OpenSSH"),
         (b"HTTP/1.1 200 OK", False, "closed without a complete answer"),
+        (b"HTTP/1.1 200 OK\r\nServer: x\r\n", False, "closed without a complete answer"),
+        (b"HTTP/1.1 200 OK\nServer: x\n\n<html>", True, "HTTP 200"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16_384, False, "the header does not end"),
         (b"", False, "closed without a complete answer"),
         (b"x" * 100_000, False, "the first line does not end"),
         (b"\x1b[31m\xff\x00\r\n", False, "not an HTTP answer: ?[31m\ufffd?"),
     ],
 )
-def test_http_judges_the_status_line(answer: bytes, healthy: bool, detail: str) -> None:
+def test_http_judges_the_header(answer: bytes, healthy: bool, detail: str) -> None:
     with serving(answering(answer)) as port:
         result = checks.http("127.0.0.1", port, "/health", GENEROUS_S)
     assert result == checks.CheckResult(healthy, detail)
@@ -98,7 +101,7 @@ def test_http_asks_for_the_path_as_haproxy_does() -> None:
     assert requests[0].split(b"\r\n")[0] == b"GET /health?deep=1 HTTP/1.0"
 
 
-@pytest.mark.parametrize("behave", [hanging, dribbling(b"HTTP/1.1 200 OK")])
+@pytest.mark.parametrize("behave", [hanging, dribbling(b"HTTP/1.1 200 OK\r\nA: b\r\n")])
 @pytest.mark.parametrize(
     "check",
     [

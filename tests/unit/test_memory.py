@@ -60,12 +60,15 @@ def test_the_largest_size_within_the_window_counts(file, clock):
     assert found.peak("inventory", 60_000) == 4
 
 
-def test_losses_older_than_the_window_are_forgotten(file, clock):
+def test_losses_that_are_no_peak_any_more_are_forgotten(file, clock):
     found = remembered(file)
-    for _ in range(100):
-        found.note_loss("inventory", 9, 60_000)
+    for size in range(100, 0, -1):
+        found.note_loss("inventory", size, 60_000)
         clock[0] += 10
     assert len(found.losses["inventory"]) <= 7
+    for _ in range(100):
+        found.note_loss("inventory", 9, 60_000)
+    assert found.losses["inventory"] == [(clock[0], 9)]
 
 
 def test_after_a_boot_there_are_no_times(file, clock, monkeypatch, tmp_path):
@@ -83,14 +86,16 @@ def test_after_a_boot_there_are_no_times(file, clock, monkeypatch, tmp_path):
     assert again.counters["selvage_drift_total"] == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "1", '{"boot": 1}', '{"counters": []}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "1", '{"boot": 1}', '{"counters": []}', "[" * 100_000]
+)
 def test_a_damaged_file_is_an_empty_one(file, text):
     file.write_text(text)
     assert remembered(file) == memory.Memory()
 
 
 @pytest.mark.parametrize("field", ["counters", "losses", "reloaded_at", "addresses"])
-@pytest.mark.parametrize("value", ["x", [1], {"a": None}, {"a": [[1]]}])
+@pytest.mark.parametrize("value", ["x", [1], {"a": None}, {"a": [[1]]}, {"a": 1e999}])
 def test_a_field_of_another_kind_is_damage_too(file, field, value):
     MemoryFile(file).save()
     empty = MemoryFile(file)

@@ -52,3 +52,12 @@ def test_services_are_told_apart():
     held = replace(QUIET, held="why")
     assert news.of(held)
     assert news.of(replace(held, name="orders"))
+
+
+def test_of_many_the_new_ones_are_told_and_how_many_there_are():
+    news = News()
+    many = [Refusal(f"i{number:04}", "is bad") for number in range(3_000)]
+    first = news.of(replace(QUIET, refused=tuple(many[:-1])))["refused"].split(",")
+    assert (first[0], first[-1], len(first)) == ("i0000: is bad", "and 2979 more", 21)
+    then = news.of(replace(QUIET, refused=tuple(many)))["refused"]
+    assert then.startswith("i2999: is bad,i0000: is bad,")

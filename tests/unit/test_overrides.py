@@ -84,14 +84,22 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "not valid JSON"), ('{"service": "a"}', "server: is required"), ("[]", "expected a")],
+    [
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "expected a"),
+        ('{"service": "a"}', "server: is required"),
+        ('{"service": "a", "server": "a_x"}', "server: expected a server of a, got a_x"),
+        ('{"service": "a", "server": "b_10.0.0.1_80"}', "server: expected a server of a"),
+    ],
 )
 def test_a_damaged_file_is_named_and_the_others_hold(tmp_path, text, message):
     put(tmp_path, OVERRIDE, NOW)
-    path = tmp_path / "other.json"
+    other = replace(OVERRIDE, server="inventory_198.18.0.22_8080")
+    path = tmp_path / f"{other.server}.json"
     path.write_text(text)
     found, (problem,) = load(tmp_path, NOW)
     assert found == (OVERRIDE,)
     assert problem.startswith(f"{path}: {message}")
-    assert put(tmp_path, replace(OVERRIDE, server="other"), NOW)
+    assert put(tmp_path, other, NOW)
     assert load(tmp_path, NOW)[1] == ()

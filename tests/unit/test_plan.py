@@ -47,6 +47,7 @@ def reading(*numbers, **fields):
     )
 
 
+EDITED, OUT = "was edited in the services file", "was taken out of the services file"
 A, B, C = server(1), server(2), server(3)
 
 
@@ -126,13 +127,35 @@ def test_a_limit_is_lifted():
 
 
 def test_backup_needs_a_new_server():
-    plan = plan_one(reading(1, backup=True), up(A), [A])
+    registered = (*reading(1, backup=True).registrations, *reading(2).registrations)
+    plan = plan_one(Reading(registered), up(A, B), [A, B])
     assert steps(plan) == [Drain(A.name), Replace(replace(A, backup=True), 30_000)]
     assert plan.services[0].changed == (A.name,)
 
 
+@pytest.mark.parametrize(
+    ("live", "filed", "gap"),
+    [
+        (up(A, B), [A, B], True),
+        ((*up(A), *up(B, maintenance=True)), [A, replace(B, disabled=True)], True),
+        ((*up(A), *up(replace(B, backup=True))), [A, B], False),
+        # Nobody answers anyway.
+        (up(A, B, up=False), [A, B], False),
+        # It was begun with before.
+        ((*up(A, draining=True), *up(replace(B, backup=True))), [A, B], False),
+    ],
+)
+def test_who_is_replaced_leaves_no_gap(live, filed, gap):
+    plan = plan_one(reading(1, 2, backup=True), live, filed)
+    assert (plan.reload is not None) == gap
+    assert plan.services[0].changed
+    assert servers_in(text_of(plan)) == {
+        "inventory": (replace(A, backup=True), replace(B, backup=True))
+    }
+
+
 def test_an_address_changed_by_hand_is_repaired():
-    plan = plan_one(reading(1), up(A, address="10.6.6.6"), [A])
+    plan = plan_one(reading(1, 2), (*up(A, address="10.6.6.6"), *up(B)), [A, B])
     assert steps(plan) == [Drain(A.name), Replace(A, 30_000)]
 
 
@@ -342,16 +365,19 @@ def test_other_options_need_a_reload(mark, reason):
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "drift"),
     [
-        lambda text: "",
-        lambda text: text.replace("balance roundrobin", "balance first"),
-        lambda text: text.replace("    server ", "    server x"),
-        lambda text: text.replace(" rise 2", " rise 1"),
-        lambda text: text + "\nlisten evil\n    bind :80\n",
+        (lambda text: "", (f"inventory {OUT}",)),
+        (lambda text: text.replace("roundrobin", "first"), (f"inventory {EDITED}",)),
+        (
+            lambda text: text.replace("    server ", "    server x"),
+            (f"inventory {EDITED}", f"{A.name} {OUT}"),
+        ),
+        (lambda text: text.replace(" rise 2", " rise 1"), (f"inventory {EDITED}",)),
+        (lambda text: text + "\nlisten evil\n    bind :80\n", ()),
     ],
 )
-def test_an_edited_file_needs_a_reload(edit):
+def test_an_edited_file_is_told_and_needs_a_reload(edit, drift):
     good = render([INVENTORY], {"inventory": [A]})
     plan = plan_world(
         [INVENTORY],
@@ -360,6 +386,7 @@ def test_an_edited_file_needs_a_reload(edit):
         edit(good),
     )
     assert plan.reload == "the services file is missing or was edited"
+    assert plan.services[0].drift == drift
     assert text_of(plan) == good
 
 
@@ -757,7 +784,13 @@ def test_what_someone_else_changed_is_told_and_repaired(live, drift):
 
 @pytest.mark.parametrize(
     ("live", "filed"),
-    [(up(A), (A,)), (up(A, B, C), (A, B, C)), ((*up(A), *up(C, draining=True)), (A,))],
+    [
+        (up(A), (A,)),
+        (up(A, B, C), (A, B, C)),
+        ((*up(A), *up(C, draining=True)), (A,)),
+        # It left and came back.
+        ((*up(A), *up(B, draining=True)), (A,)),
+    ],
 )
 def test_what_the_registry_changed_is_no_drift(live, filed):
     assert plan_one(reading(1, 2), live, filed).services[0].drift == ()
@@ -769,6 +802,6 @@ def test_what_is_being_probed_is_no_drift():
         {"inventory": reading(1, 2)},
         {"inventory": live_service(INVENTORY, *up(A))},
         render([INVENTORY], {"inventory": [A, B]}),
-        joining={B.name},
+        begun={B.name},
     )
     assert plan.services[0].drift == ()

@@ -96,6 +96,8 @@ def test_a_file_that_is_no_document(tmp_path, text, message):
     [
         ({}, "registry.hosts: is required"),
         ({"hosts": ["a b"]}, "registry.hosts[0]: expected host:port"),
+        ({"hosts": ["a:2181", "b:65536"]}, "registry.hosts[1]: expected a port from 1 to 65535"),
+        ({"hosts": ["a:0"]}, "registry.hosts[0]: expected a port from 1 to 65535, got 0"),
         ({"hosts": ["a:1", "a:1"]}, "registry.hosts: the host a:1 stands twice"),
         ({"hosts": ["a:1"], "root": "services"}, "registry.root: expected a path"),
         ({"hosts": ["a:1"], "root": "/a/../b"}, "registry.root: expected a path"),
