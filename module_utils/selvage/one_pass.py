@@ -11,7 +11,7 @@ from concurrent.futures import Future, as_completed, wait
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from . import haproxy_runtime, services_file
+from . import haproxy_runtime, quarantine, services_file
 from .catalogue import Service
 from .checks import CheckResult
 from .haproxy_config import parse_servers, server_arguments
@@ -254,40 +254,21 @@ class Pass:
             others = services_file.occupied(section.port)
             if others is not None:
                 self._refuse([name], others)
-        complaint = self._complaint(plan, ())
-        if complaint is None:
+        if self._complaint(plan, ()) is None:
             return
         suspects = {s.name for s in plan.services if s.reload is not None or not running}
         suspects -= self.refusals.keys()
-        elsewhere = self._complaint(plan, suspects)
-        if elsewhere is not None:
-            self._refuse(suspects, elsewhere)
-        else:
-            self._blame(plan, sorted(suspects), suspects, complaint)
-
-    def _blame(
-        self, plan: Plan, part: Sequence[str], suspects: Collection[str], complaint: str
-    ) -> None:
-        """Refuse the fewest of a part of the suspects, by halves; HAProxy complains of the part."""
-        middle = len(part) // 2
-        blamed = False
-        for half in (part[:middle], part[middle:]) if middle else ():
-            reason = self._complaint(plan, [name for name in suspects if name not in half])
-            if reason is not None:
-                blamed = True
-                self._blame(plan, half, suspects, reason)
-        if not blamed:
-            self._refuse(part, complaint)
+        for names, reason in quarantine.refused(
+            sorted(suspects), lambda part: self._complaint(plan, suspects.difference(part))
+        ):
+            self._refuse(names, reason)
 
     def _keep_ports(self, plan: Plan) -> None:
-        """Whoever stays as it was keeps its port: HAProxy would let two services share it."""
-        former, kept = self._filed.sections, [*self._fixed]
-        for name in kept:
-            port = former[name].port if name in former else None
-            for other, section in plan.sections.items():
-                if port is not None and section.port == port and other not in kept:
-                    self._refuse([other], f"{name}, which stays as it was, has 127.0.0.1:{port}")
-                    kept.append(other)
+        """HAProxy would let a service share the port of one that stays as it was."""
+        former = {name: section.port for name, section in self._filed.sections.items()}
+        wanted = {name: section.port for name, section in plan.sections.items()}
+        for other, name in quarantine.ports_kept(self._fixed, former, wanted):
+            self._refuse([other], f"{name}, which stays as it was, has 127.0.0.1:{former[name]}")
 
     def _complaint(self, plan: Plan, without: Collection[str]) -> str | None:
         return services_file.complaint(self._haproxy, assemble(self._sections(plan, without)))

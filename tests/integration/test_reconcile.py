@@ -472,28 +472,6 @@ def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):
     assert not fabric.reconcile().changed
 
 
-def test_bad_services_are_found_among_many_in_few_checks(fabric, monkeypatch):
-    names = [f"s{number:02}" for number in range(64)]
-    for name in names:
-        fabric.service(name)
-    settings = fabric.settings()
-    bad = {"s07", "s08", "s50"}
-    for service in settings.services:
-        if service.name in bad:
-            object.__setattr__(service, "balance", "bogus")
-    monkeypatch.setattr(fabric, "settings", lambda: settings)
-    checks = []
-    complaint = services_file.complaint
-    monkeypatch.setattr(
-        services_file, "complaint", lambda *given: checks.append(given) or complaint(*given)
-    )
-    result = fabric.reconcile()
-    assert {service.name for service in result.services if service.held} == bad
-    assert [name for name in names if f"listen {name}\n" not in fabric.services_file] == sorted(bad)
-    # Two for each halving of what holds a bad one, and one with all, one without any.
-    assert len(checks) <= 2 + 2 * len(bad) * 6
-
-
 def test_a_complaint_about_another_file_is_told_as_it_is(fabric, monkeypatch):
     for number in range(4):
         fabric.service(f"s{number}")
