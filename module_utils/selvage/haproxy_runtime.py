@@ -213,15 +213,16 @@ class Runtime:
         lines = state.splitlines()
         if len(lines) < 2 or lines[0] != "1":
             raise HAProxyUnavailable(f"{self._path}: not the state of servers: {lines[:1]}")
-        if not stat.startswith("# pxname,"):
-            # A worker that is about to end says nothing.
-            raise HAProxyUnavailable(f"{self._path}: not statistics: {stat[:80]!r}")
-        rows = {(row[0], row[1]): row for row in _table(stat.splitlines(), ",", _STAT)}
-        for fields in _table(lines[1:], " ", _STATE):
-            row = rows.get((fields[0], fields[1]))
-            # A server in one list only came or went between the two commands.
-            if row is not None:
-                yield fields[0], _live(fields, row)
+        try:
+            rows = {(row[0], row[1]): row for row in _table(stat.splitlines(), ",", _STAT)}
+            for fields in _table(lines[1:], " ", _STATE):
+                row = rows.get((fields[0], fields[1]))
+                # A server in one list only came or went between the two commands.
+                if row is not None:
+                    yield fields[0], _live(fields, row)
+        except (IndexError, ValueError) as error:
+            # The worker ended amid its answer.
+            raise HAProxyUnavailable(f"{self._path}: HAProxy's answer is cut off") from error
 
     def _variables(self, names: list[str]) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -48,14 +48,35 @@ def test_names_that_haproxy_takes_pass(name):
     assert haproxy_runtime.drain("a", name) == f"set server a/{name} state drain"
 
 
-@pytest.mark.parametrize("word", ["show servers state", "show stat -1 4 -1"])
-def test_an_answer_without_its_table_is_none(monkeypatch, word):
+STATE = (
+    "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
+    " srv_check_state srv_port\n3 inventory 1 a 10.0.0.1 2 0 1 6 80\n"
+)
+STAT = "# pxname,svname,scur,slim,bck,\ninventory,a,0,,0,\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "stat", "expected"),
+    [
+        (STATE, STAT, None),
+        ("\n", STAT, "not the state of servers"),
+        (STATE, "\n", "answer is cut off"),
+        (STATE, STAT[:10], "answer is cut off"),
+        (STATE, STAT[:-4], "answer is cut off"),
+        (STATE[:-6], STAT, "answer is cut off"),
+    ],
+)
+def test_an_answer_that_is_cut_off_is_none(monkeypatch, state, stat, expected):
     answers = {
         "show backend": "inventory\n",
-        "show servers state": "1\n# be_name srv_name\n",
-        "show stat -1 4 -1": "# pxname,svname\n",
-        word: "\n",
+        "show servers state": state,
+        "show stat -1 4 -1": stat,
+        "get var proc.selvage.inventory": "\n",
     }
     monkeypatch.setattr(haproxy_runtime, "_exchange", lambda path, line, *_, **__: answers[line])
-    with pytest.raises(haproxy_runtime.HAProxyUnavailable, match="/sock: not "):
-        haproxy_runtime.Runtime("/sock", 1).services()
+    runtime = haproxy_runtime.Runtime("/sock", 1)
+    if expected is None:
+        assert [server.name for server in runtime.services()["inventory"].servers] == ["a"]
+    else:
+        with pytest.raises(haproxy_runtime.HAProxyUnavailable, match=expected):
+            runtime.services()
