@@ -174,8 +174,8 @@ class _Nodes:
     def change(self, services: Sequence[tuple[str, int]]) -> dict[str, float]:
         """One instance joins and leaves again, in each of these services, which so many watch.
 
-        The medians. Raises RuntimeError when a join costs another number of reads than two per
-        watcher.
+        The medians; what the servers take for a join of few is lost in what idle sessions take.
+        Raises RuntimeError when a join costs another number of reads than two per watcher.
         """
         changes = [
             self._change(service, watchers, number)
