@@ -16,7 +16,8 @@ from .names import Resolver
 from .overrides import Override
 from .plan import Node, ServicePlan, make_plan
 from .registration import Reading, hosts
-from .registry import RegistryUnavailable, RegistryView, connected
+from .registry import RegistryUnavailable, connected
+from .registry_view import RegistryView
 from .sections import Section, assemble
 from .settings import Settings
 from .wanted import read_service

@@ -23,7 +23,8 @@ from .overrides import Override
 from .plan import Node
 from .prober import Prober
 from .registration import Reading, hosts
-from .registry import Content, RegistryUnavailable, RegistryView, connected
+from .registry import RegistryUnavailable, connected
+from .registry_view import Content, RegistryView
 from .result import Result, ServiceResult
 from .services_file import EMPTY
 from .settings import Settings

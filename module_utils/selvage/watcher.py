@@ -27,7 +27,8 @@ from .fields import Invalid
 from .log import event, setup
 from .news import News
 from .reconcile import FAILURES, Reconciler
-from .registry import Content, RegistryUnavailable, RegistryView
+from .registry import RegistryUnavailable
+from .registry_view import Content, RegistryView
 from .result import Result, ServiceResult
 from .session import Session
 from .settings import DEFAULT_PATH, Settings, load

@@ -30,7 +30,7 @@ from kazoo.protocol.serialization import (
 )
 
 from selvage import multi_read, set_watches
-from selvage.registry import _FEW, _READS_AT_ONCE
+from selvage.registry_view import _FEW, _READS_AT_ONCE
 from selvage.watcher import _JITTER_S
 
 from .watchers import ROOT, Tally

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from selvage.reconcile import reconcile
-from selvage.registry import RegistryView, connected
+from selvage.registry import connected
+from selvage.registry_view import RegistryView
 from selvage.settings import load
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from selvage import registry
+from selvage import registry, registry_view
 from selvage.fields import Fields
 from selvage.watcher import _JITTER_S
 
@@ -36,7 +36,7 @@ class _RealWatcher:
         self._pool = pool
         self._tally = tally
         self._lock = threading.Lock()
-        self._known: registry.Content = {}
+        self._known: registry_view.Content = {}
         self.current = False
 
     def begin(self) -> None:
@@ -46,7 +46,7 @@ class _RealWatcher:
             self._settings, lambda state: connected.set() if state == "CONNECTED" else None
         )
         connected.wait()
-        self._view = registry.RegistryView(
+        self._view = registry_view.RegistryView(
             self._client, ROOT, self._services, lambda: self._pool.submit(self._follow)
         )
         self._client.add_listener(self._heed)
@@ -75,7 +75,7 @@ class _RealWatcher:
                 self.current = True
             self._known = content
 
-    def _tell(self, now: float, content: registry.Content) -> None:
+    def _tell(self, now: float, content: registry_view.Content) -> None:
         for service in self._services:
             if content[service] is not self._known[service]:
                 for child in content[service].keys() - self._known[service].keys():

@@ -14,13 +14,13 @@ from programs import wait_for
 from selvage.fields import Fields
 from selvage.registry import (
     RegistryUnavailable,
-    RegistryView,
     close,
     connect,
     connected,
     ended,
     parse_settings,
 )
+from selvage.registry_view import RegistryView
 
 
 def settings(zookeeper, **more):

@@ -178,7 +178,8 @@ def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
     deaf = "RegistryView._event = lambda *_: None"
     daemon.start(
         "-c",
-        "import sys; from selvage.registry import RegistryView; from selvage.watcher import main;"
+        "import sys; from selvage.registry_view import RegistryView;"
+        "from selvage.watcher import main;"
         f"{deaf}; sys.exit(main())",
     )
     fabric.register(fabric.instance("two").child)
