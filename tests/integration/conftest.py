@@ -130,7 +130,7 @@ def fabric_of(
     root = f"/test{next(ROOTS)}"
     document = {
         "registry": {
-            "hosts": zookeeper.hosts,
+            "hosts": [zookeeper.host] if isinstance(zookeeper, ZooKeeper) else zookeeper.hosts,
             "root": root,
             "connect_timeout": f"{session_s}s",
             "session_timeout": f"{session_s}s",

@@ -101,6 +101,7 @@ def test_the_daemon_keeps_its_metrics_current(fabric, daemon, metrics):
 def test_while_the_registry_is_away_its_last_reading_ages(fabric, daemon, metrics, zookeeper):
     fabric.service()
     fabric.register(fabric.instance("one").child)
+    fabric.document["registry"]["hosts"] = zookeeper.hosts
     daemon.start()
     wait_for(lambda: metrics()["selvage_registry_connected"] == 1)
     zookeeper.stop()

@@ -84,7 +84,7 @@ def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeep
     fabric.register(one.child)
     fabric.reconcile()
     fabric.register(two.child)
-    fabric.document["registry"]["connect_timeout"] = "2s"
+    fabric.document["registry"] |= {"hosts": zookeeper.hosts, "connect_timeout": "2s"}
     zookeeper.stop()
     try:
         daemon.start()
@@ -108,8 +108,7 @@ def test_the_registry_may_be_away_at_the_start_and_later(fabric, daemon, zookeep
 
 @pytest.fixture
 def short_session(fabric):
-    hosts = fabric.zookeeper.hosts[:1]
-    fabric.document["registry"] |= {"hosts": hosts, "session_timeout": "2s"}
+    fabric.document["registry"]["session_timeout"] = "2s"
 
 
 def test_an_expired_session_is_followed_by_a_new_one(fabric, daemon, short_session, serving):
