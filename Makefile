@@ -53,7 +53,7 @@ ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
 	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
-test: lint unit integration integration-trixie molecule ## everything that CI runs (under 20 minutes)
+test: lint unit integration integration-trixie molecule ## everything that CI runs (20 to 25 minutes)
 
 lint: $(VENV_READY) ## ruff, mypy, yamllint, ansible-lint
 	$(BIN)/ruff check .

@@ -109,6 +109,8 @@ class Pass:
         self._probing: set[str] = set()
         self._commands: list[str] = []
         self._problems: list[str] = []
+        # By server, what HAProxy refused to do.
+        self._denied: list[tuple[str, str]] = []
         self._again: list[float] = []
         self._reloaded = False
         self._replaced = False
@@ -360,7 +362,7 @@ class Pass:
         """Take the traffic of what was started UP and does not pass its check."""
         for service, server, probe in fresh:
             if (self._reloaded or self._dry_run) and probe.healthy is False:
-                self._execute("demote", haproxy_runtime.demote(service, server))
+                self._execute("demote", server, haproxy_runtime.demote(service, server))
             self._state.prober.forget(server)
 
     # What runs
@@ -376,17 +378,16 @@ class Pass:
                 case Drain() | Remove() | Replace():
                     leaves[name].append(step)
                 case SetWeight():
-                    self._execute(
-                        "weight", haproxy_runtime.set_weight(name, step.name, step.weight)
-                    )
+                    line = haproxy_runtime.set_weight(name, step.name, step.weight)
+                    self._execute("weight", step.name, line)
                 case SetMaxConnections():
                     limit = step.max_connections
                     line = haproxy_runtime.set_max_connections(name, step.name, limit)
-                    self._execute("maxconn", line)
+                    self._execute("maxconn", step.name, line)
                 case Undrain():
-                    self._execute("undrain", haproxy_runtime.undrain(name, step.name))
+                    self._execute("undrain", step.name, haproxy_runtime.undrain(name, step.name))
                 case Disable():
-                    self._execute("disable", haproxy_runtime.disable(name, step.name))
+                    self._execute("disable", step.name, haproxy_runtime.disable(name, step.name))
         joining = Counter(name for name, _ in joins)
         for name in leaves.keys() - joining.keys():
             self._leave(name, leaves[name])
@@ -430,7 +431,8 @@ class Pass:
         if not server.disabled:
             lines.append(haproxy_runtime.admit(service.name, server.name, healthy=healthy))
             self._count(f'probes_total{{result="{"passed" if healthy else "failed"}"}}')
-        self._execute("add" if isinstance(step, AddServer) else "admit", "; ".join(lines))
+        kind = "add" if isinstance(step, AddServer) else "admit"
+        self._execute(kind, server.name, "; ".join(lines))
         if not self._dry_run:
             self._state.prober.forget(server.name)
 
@@ -439,7 +441,7 @@ class Pass:
         servers = {server.name: server for server in found.servers} if found else {}
         for step in steps:
             if isinstance(step, Drain):
-                self._execute("drain", haproxy_runtime.drain(service, step.name))
+                self._execute("drain", step.name, haproxy_runtime.drain(service, step.name))
             elif self._may_go(service, step, servers[step.name]) or self._dry_run:
                 if self._version is None:
                     self._version = self._runtime.version()
@@ -447,7 +449,7 @@ class Pass:
                 # since then.
                 sessions = servers[step.name].sessions > 0
                 line = haproxy_runtime.remove(service, step.name, self._version, sessions=sessions)
-                self._execute("remove", line)
+                self._execute("remove", step.name, line)
                 if isinstance(step, Replace):
                     self._replaced = True
                     if self._dry_run:
@@ -466,7 +468,7 @@ class Pass:
             return False
         return found.sessions == 0 or at - since >= step.drain_ms / 1000
 
-    def _execute(self, kind: str, line: str) -> None:
+    def _execute(self, kind: str, server: str, line: str) -> None:
         self._commands.append(line)
         if self._dry_run:
             return
@@ -475,7 +477,7 @@ class Pass:
             self._runtime.execute(line)
         except CommandRefused as refused:
             if not refused.busy:
-                self._problems.append(str(refused))
+                self._denied.append((server, str(refused)))
 
     def _count(self, sample: str) -> None:
         if not self._dry_run:
@@ -491,6 +493,10 @@ class Pass:
         self._live = {**(self._live or {}), **self._runtime.services(looked)}
         self._filed = self._state.filed
         left = self._plan()
+        # Another HAProxy may have come in the middle, that needs no such command: one is loaded
+        # still when a run was killed right after it had asked for a reload.
+        needed = {step.name for _, step in left.steps()}
+        self._problems += [answer for server, answer in self._denied if server in needed]
         # What a probe, or a check, has only just decided is for the next pass.
         later = self._probing | {service.name for service in plan.services if service.waiting}
         missing = [

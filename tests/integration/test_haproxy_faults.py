@@ -106,6 +106,39 @@ def test_a_command_that_does_nothing_is_noticed(fabric, admin):
     assert fabric.answers(port) == {"one", "two"}
 
 
+def test_what_haproxy_refuses_is_told_while_it_is_needed(fabric, admin):
+    fabric.service()
+    one = fabric.instance("one")
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, {"inventory": {one.child: b""}})
+    admin.change = lambda line: line.replace("weight", "state") if "weight" in line else line
+    data = {"inventory": {"one": f'{{"host":"127.0.0.1","port":{one.port},"weight":7}}'.encode()}}
+    (problem,) = reconciler.run(lambda: data).problems
+    assert problem.startswith("HAProxy answered ")
+    assert problem.endswith(f" to: set server inventory/{one.server('inventory')} weight 7")
+
+
+def test_who_is_gone_before_it_is_told_to_go_is_no_problem(fabric, admin, haproxy):
+    """As after a run that was killed while HAProxy loaded a file without that server."""
+    fabric.service()
+    stays, leaves = fabric.instance("stays"), fabric.instance("leaves")
+    reconciler = Reconciler(fabric.settings())
+    passes(reconciler, {"inventory": {stays.child: b"", leaves.child: b""}})
+    gone = f"inventory/{leaves.server('inventory')}"
+
+    def change(line):
+        if line.endswith("state drain"):
+            assert "Server deleted" in haproxy.ask(
+                f"set server {gone} state maint; del server {gone}"
+            )
+        return line
+
+    admin.change = change
+    result = reconciler.run(lambda: {"inventory": {stays.child: b""}})
+    assert result.commands == (f"set server {gone} state drain",)
+    assert result.problems == ()
+
+
 def test_a_haproxy_that_does_not_load_the_services_file_is_told(fabric, haproxy):
     haproxy.stop()
     main = haproxy.folder / "haproxy.cfg"
