@@ -75,7 +75,7 @@ integration-%: $(VENV_READY) build/.packages build/root-%
 molecule: $(VENV_READY) ## the whole fabric on lab hosts of its own: check, converge, idempotence, verify (minutes)
 	PATH="$(BIN):$$PATH" $(BIN)/molecule test --all
 
-bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table and in build/bench.json (12 minutes; docs/scaling.md)
+bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table and in build/bench.json (15 minutes; docs/scaling.md)
 	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench $(BENCH)
 
 clean: ## remove what make left in this checkout (the lab is lab-down's)

@@ -27,11 +27,11 @@ JARS = ":".join(
     f"{ROOT}/usr/share/java/{name}.jar" for name in ("zookeeper-jute", "zookeeper", "slf4j-simple")
 )
 
-
 # Below those that the kernel gives to whoever asks for any port, which would take one before its
 # user has bound it. Where it begins keeps runs that go on at the same time apart.
-PORTS = itertools.cycle(range(20_000, 32_000))
-PORTS = itertools.islice(PORTS, os.getpid() * 97 % 12_000, None)
+PORTS = itertools.islice(itertools.cycle(range(20_000, 32_000)), os.getpid() * 97 % 12_000, None)
+# A ZooKeeper for tests. Who waits for a busy disk is soon without a quorum, or a session.
+SMALL = ("-Xmx128m", "-XX:TieredStopAtLevel=1", "-Dzookeeper.forceSync=no")
 
 
 def free_port() -> int:
@@ -115,7 +115,7 @@ class ZooKeeper(Program):
         return [self.host, *(f"127.0.0.{number}:{self.port}" for number in range(2, 13))]
 
     def start(self) -> None:
-        self.launch("-Xmx128m", "-XX:TieredStopAtLevel=1")
+        self.launch(*SMALL)
         wait_for(lambda: "Mode:" in self.command("srvr"))
 
     def launch(self, *java_options: str) -> None:
@@ -123,8 +123,6 @@ class ZooKeeper(Program):
         self.run(
             *("java", *java_options, "-cp", JARS),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            # Who waits for a busy disk is soon without a quorum, or a session.
-            "-Dzookeeper.forceSync=no",
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zoo.cfg"),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from programs import ZooKeeper, free_port, wait_for
+from programs import SMALL, ZooKeeper, free_port, wait_for
 
 
 class Ensemble:
@@ -45,7 +45,7 @@ class Ensemble:
         """Every member runs, and serves."""
         for member in self.members:
             if member.process is None:
-                member.launch("-Xmx128m", "-XX:TieredStopAtLevel=1")
+                member.launch(*SMALL)
             else:
                 member.send(signal.SIGCONT)
         for member in self.members:
