@@ -113,11 +113,7 @@ def test_the_only_server_becomes_a_backup_without_a_gap(fabric):
     data = {"host": "127.0.0.1", "port": one.port, "name": "one"}
     fabric.register("one_0000000001", json.dumps(data).encode())
     fabric.reconcile()
-    one.release.clear()
-    answers = []
-    client = threading.Thread(target=lambda: answers.append(get(port)))
-    client.start()
-    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    client, answers = held_request(fabric, port, one)
     data["haproxy_server_options"] = "backup"
     fabric.client.set(f"{fabric.root}/inventory/one_0000000001", json.dumps(data).encode())
     runner = threading.Thread(target=fabric.reconcile)
@@ -541,11 +537,7 @@ def test_sessions_end_before_their_server_goes(fabric):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    one.release.clear()
-    answers = []
-    client = threading.Thread(target=lambda: answers.append(get(port)))
-    client.start()
-    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    client, answers = held_request(fabric, port, one)
     fabric.register(two.child)
     fabric.deregister(one.child)
     runner = threading.Thread(target=fabric.reconcile)
@@ -567,11 +559,7 @@ def test_an_instance_that_returns_while_it_drains_keeps_its_sessions(fabric):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    one.release.clear()
-    answers = []
-    client = threading.Thread(target=lambda: answers.append(get(port)))
-    client.start()
-    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    client, answers = held_request(fabric, port, one)
     reconciler, content = Reconciler(fabric.settings()), {"inventory": {two.child: b""}}
     assert reconciler.run(lambda: content).again_s is not None
     assert fabric.answers(port) == {"two"}
@@ -590,17 +578,23 @@ def test_a_session_that_outlives_the_drain_is_ended(fabric):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    one.release.clear()
-    answers = []
-    client = threading.Thread(target=lambda: answers.append(get(port)))
-    client.start()
-    wait_for(lambda: one.server("inventory") in busy(fabric.haproxy))
+    client, answers = held_request(fabric, port, one)
     fabric.register(two.child)
     fabric.deregister(one.child)
     assert fabric.reconcile().problems == ()
     client.join()
     assert answers != ["one"]
     assert one.server("inventory") not in fabric.haproxy.servers("inventory")
+
+
+def held_request(fabric, port, instance):
+    """A request that the instance answers once it is released: its thread, and the answers."""
+    instance.release.clear()
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(get(port)))
+    client.start()
+    wait_for(lambda: instance.server("inventory") in busy(fabric.haproxy))
+    return client, answers
 
 
 def busy(haproxy):
