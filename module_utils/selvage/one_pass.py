@@ -256,8 +256,6 @@ class Pass:
             others = services_file.occupied(section.port)
             if others is not None:
                 self._refuse([name], others)
-        if self._complaint(plan, ()) is None:
-            return
         suspects = {s.name for s in plan.services if s.reload is not None or not running}
         suspects -= self.refusals.keys()
         for names, reason in quarantine.refused(

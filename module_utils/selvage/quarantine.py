@@ -15,12 +15,13 @@ def refused(suspects: Sequence[str], complaint: Complaint) -> Iterator[tuple[Seq
     together come together, maybe with some between them; and all suspects do when there is a
     complaint without any of them.
     """
+    reason = complaint(suspects)
+    if reason is None:
+        return
     elsewhere = complaint(())
     if elsewhere is not None:
         yield suspects, elsewhere
-        return
-    reason = complaint(suspects)
-    if reason is not None:
+    else:
         yield from _by_halves(suspects, reason, complaint)
 
 
