@@ -407,8 +407,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from ansible.module_utils.selvage import catalogue, settings
-    from ansible.module_utils.selvage.reconcile import FAILURES, Result, reconcile
+    from ansible.module_utils.selvage import catalogue, fields
+    from ansible.module_utils.selvage.reconciler import settings
+    from ansible.module_utils.selvage.reconciler.reconcile import FAILURES, Result, reconcile
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:
@@ -513,7 +514,7 @@ def parse(parameters: dict[str, Any]) -> settings.Settings:
     given = {name: parameters[name] for name in SECTIONS if parameters[name] is not None}
     path = Path(parameters["config"])
     sufficient = {"registry", "services"} <= given.keys()
-    document = {} if sufficient and not path.exists() else settings.read(path)
+    document = {} if sufficient and not path.exists() else fields.read_document(path)
     return settings.parse({**document, **given})
 
 

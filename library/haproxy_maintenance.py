@@ -85,7 +85,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 try:
-    from ansible.module_utils.selvage import catalogue, fields, overrides, settings
+    from ansible.module_utils.selvage import catalogue, fields
+    from ansible.module_utils.selvage.reconciler import overrides, settings
 except ImportError as error:
     IMPORT_ERROR: ImportError | None = error
 else:

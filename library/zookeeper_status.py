@@ -111,7 +111,7 @@ members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.selvage import ensemble
+from ansible.module_utils.selvage.registry import ensemble
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "members": {

@@ -1,7 +1,7 @@
 """What holds for everything that is read from a registry, whatever the registry holds."""
 
-from selvage.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
-from selvage.registration import hosts
+from selvage.formats.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
+from selvage.formats.registrations import hosts
 
 
 def assert_sound(reading, children, addresses):

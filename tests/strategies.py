@@ -8,13 +8,15 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from selvage.catalogue import Service, parse_services
-from selvage.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
-from selvage.haproxy_config import fingerprint, parse_servers, render
-from selvage.model import LiveServer, LiveService, Registration, Server
-from selvage.plan import Node, edited, make_plan
-from selvage.registration import Reading, Rules, read
-from selvage.sections import assemble, split
-from selvage.wanted import wanted_servers
+from selvage.formats.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
+from selvage.formats.registrations import Reading, Registration, Rules, read
+from selvage.haproxy.sections import assemble, split
+from selvage.haproxy.servers import LiveServer, LiveService, Server
+from selvage.haproxy.text import fingerprint, parse_servers, render
+from selvage.planning.circumstances import Circumstances
+from selvage.planning.drift import edited
+from selvage.planning.plan import make_plan
+from selvage.planning.wanted import wanted_servers
 
 names = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
 ports = st.integers(1, 65_535)
@@ -290,7 +292,7 @@ class Everyone(dict):
 def plan_world(services, readings, live, current, **node):
     """The plan for all services, with `current` as the text of the services file."""
     circumstances = {"edited": edited(services, current), "probed": Everyone(), **node}
-    return make_plan(services, readings, live, split(current), Node(**circumstances))
+    return make_plan(services, readings, live, split(current), Circumstances(**circumstances))
 
 
 def text_of(plan):
@@ -385,7 +387,7 @@ def worlds(draw):
 
 @st.composite
 def circumstances(draw, world):
-    """What else plans depend on: the fields of `Node`, about the servers of this world."""
+    """What else plans depend on: the fields of `Circumstances`, about the servers of this world."""
     services, readings, live, current = world
     names = {server.name for servers in servers_in(current).values() for server in servers}
     names |= {server.name for found in (live or {}).values() for server in found.servers}

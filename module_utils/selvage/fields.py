@@ -7,8 +7,10 @@ Shared by the catalogue and by the daemons' configuration files: every message n
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8}|0)(ms|s|m|h)")
@@ -180,3 +182,16 @@ def _shown(value: object) -> str:
     # Bounded and on one line: the input may be anything.
     text = value if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def read_document(path: Path) -> dict[str, object]:
+    """The document in a JSON file, not yet validated; raises `fields.Invalid`."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise Invalid(f"{path}: expected a JSON object")
+    return document

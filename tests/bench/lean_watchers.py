@@ -29,9 +29,9 @@ from kazoo.protocol.serialization import (
     reply_header_struct,
 )
 
-from selvage import multi_read, set_watches
-from selvage.registry_view import _FEW, _READS_AT_ONCE
-from selvage.watcher import _JITTER_S
+from selvage.reconciler.daemon import _JITTER_S
+from selvage.registry import multi_read, set_watches
+from selvage.registry.view import _FEW, _READS_AT_ONCE
 
 from .watchers import ROOT, Tally
 

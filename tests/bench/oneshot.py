@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from selvage.reconcile import reconcile
-from selvage.registry import connected
-from selvage.registry_view import RegistryView
-from selvage.settings import load
+from selvage.reconciler.reconcile import reconcile
+from selvage.reconciler.settings import load
+from selvage.registry.connection import connected
+from selvage.registry.view import RegistryView
 
 
 def _main() -> None:

@@ -1,6 +1,6 @@
 """Watchers as nodes have them: a session with kazoo and a `RegistryView` each, in one process.
 
-They do with them what `selvage.watcher` does. The first line of standard input says which, each
+They do with them what `selvage.reconciler` does. The first line of standard input says which, each
 other one (`report`, `verify`) is answered with their tally.
 """
 
@@ -14,9 +14,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from selvage import registry, registry_view
 from selvage.fields import Fields
-from selvage.watcher import _JITTER_S
+from selvage.reconciler.daemon import _JITTER_S
+from selvage.registry import connection, settings, view
 
 from .watchers import ROOT, Tally
 
@@ -31,22 +31,22 @@ class _RealWatcher:
         self, hosts: Sequence[str], services: Sequence[str], pool: Executor, tally: Tally
     ) -> None:
         fields = {"hosts": hosts, "root": ROOT}
-        self._settings = registry.parse_settings(Fields(fields, "registry"))
+        self._settings = settings.parse_settings(Fields(fields, "registry"))
         self._services = services
         self._pool = pool
         self._tally = tally
         self._lock = threading.Lock()
-        self._known: registry_view.Content = {}
+        self._known: view.Content = {}
         self.current = False
 
     def begin(self) -> None:
         """Read everything, and follow it from then on."""
         connected = threading.Event()
-        self._client = registry.connect(
+        self._client = connection.connect(
             self._settings, lambda state: connected.set() if state == "CONNECTED" else None
         )
         connected.wait()
-        self._view = registry_view.RegistryView(
+        self._view = view.RegistryView(
             self._client, ROOT, self._services, lambda: self._pool.submit(self._follow)
         )
         self._client.add_listener(self._heed)
@@ -65,7 +65,7 @@ class _RealWatcher:
         with self._lock:
             try:
                 self._view.refresh(_LIMIT_S)
-            except registry.RegistryUnavailable:
+            except connection.RegistryUnavailable:
                 return  # It will be connected again.
             now, content = time.monotonic(), self._view.content
             if self.current:
@@ -75,7 +75,7 @@ class _RealWatcher:
                 self.current = True
             self._known = content
 
-    def _tell(self, now: float, content: registry_view.Content) -> None:
+    def _tell(self, now: float, content: view.Content) -> None:
         for service in self._services:
             if content[service] is not self._known[service]:
                 for child in content[service].keys() - self._known[service].keys():
@@ -88,7 +88,7 @@ class _RealWatcher:
 
     def end(self) -> None:
         """End the session."""
-        registry.close(self._client)
+        connection.close(self._client)
 
 
 def _serve() -> None:

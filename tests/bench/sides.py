@@ -128,7 +128,7 @@ class Side:
     @property
     def program(self) -> str:
         """The daemon, as a module of Python."""
-        return "selvage.watcher" if self.name == OURS else "bench.naive"
+        return "selvage.reconciler" if self.name == OURS else "bench.naive"
 
     def start(self) -> None:
         """Returns when what is registered is routed."""

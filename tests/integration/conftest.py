@@ -14,8 +14,9 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
-from selvage import names, one_pass, prober, settings
-from selvage.reconcile import Result, reconcile
+from selvage.reconciler import names, prober, settings
+from selvage.reconciler.reconcile import Result, reconcile
+from selvage.reconciler.stages import one_pass
 
 ROOTS = itertools.count(1)
 

@@ -13,8 +13,8 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-from selvage import settings, watcher
-from selvage.watcher import Watcher
+from selvage.reconciler import daemon, settings
+from selvage.reconciler.daemon import Daemon
 
 
 class Chance:
@@ -25,7 +25,7 @@ class Chance:
         return chosen
 
 
-watcher.random = Chance
+daemon.random = Chance
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 logging.disable()
 chosen = settings.load(path)
@@ -34,7 +34,7 @@ for number in range(count):
     own = Path(chosen.state_directory, f"{number}")
     own.mkdir()
     # As on nodes of their own, nobody waits for another's lock.
-    one = Watcher(replace(chosen, state_directory=str(own)), path)
+    one = Daemon(replace(chosen, state_directory=str(own)), path)
     threads.append(threading.Thread(target=one.run))
 # Only a main thread may set handlers; the default ones end this process.
 signal.signal = lambda *_: None

@@ -18,7 +18,7 @@ MODULES = Path(__file__).parents[2] / "module_utils"
 
 
 class Daemon:
-    """`python3 -m selvage.watcher` under a systemd of our own."""
+    """`python3 -m selvage.reconciler` under a systemd of our own."""
 
     def __init__(self, fabric, folder):
         self.config = folder / "reconciler.json"
@@ -40,7 +40,7 @@ class Daemon:
 
     def start(self, *program):
         self.configure()
-        command = [sys.executable, *(program or ("-m", "selvage.watcher"))]
+        command = [sys.executable, *(program or ("-m", "selvage.reconciler"))]
         with self._log.open("a") as log:
             self.process = subprocess.Popen(
                 [*command, "--config", str(self.config)],

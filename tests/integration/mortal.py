@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from selvage import prober, settings
-from selvage.reconcile import reconcile
+from selvage.reconciler import prober, settings
+from selvage.reconciler.reconcile import reconcile
 
 
 class Life:

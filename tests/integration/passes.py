@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from selvage.haproxy_runtime import HAProxyUnavailable
+from selvage.haproxy.socket import HAProxyUnavailable
 
 
 def passes(reconciler, content, *, until_told=False):

@@ -11,7 +11,7 @@ import time
 from traffic import traffic
 
 from programs import wait_for
-from selvage.haproxy_runtime import HAProxyUnavailable
+from selvage.haproxy.socket import HAProxyUnavailable
 
 
 def test_everyone_at_once_ends_consistent_and_loses_no_request(fabric, daemon):

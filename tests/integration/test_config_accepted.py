@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 
-from selvage.haproxy_config import render
+from selvage.haproxy.text import render
 from strategies import plan_world, text_of, worlds
 
 # Defaults for mode http, as Debian ships them: a service in mode tcp must not need others.

@@ -14,7 +14,7 @@ from daemon import MODULES
 RUN = """
 import sys
 from pathlib import Path
-from selvage import prober, reconcile, settings
+from selvage.reconciler import prober, reconcile, settings
 prober.LIMIT_S = 60
 try:
     print(*reconcile.reconcile(settings.load(Path(sys.argv[1]))).problems, sep="\\n")

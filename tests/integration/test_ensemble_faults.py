@@ -11,7 +11,7 @@ from relay import RegistryRelay
 from traffic import traffic
 
 from programs import wait_for
-from selvage.registry import RegistryUnavailable
+from selvage.registry.connection import RegistryUnavailable
 
 
 @pytest.fixture

@@ -14,9 +14,11 @@ from passes import passes
 from relay import SocketRelay
 
 from programs import get, wait_for
-from selvage import one_pass
-from selvage.haproxy_runtime import HAProxyUnavailable, Master, Runtime
-from selvage.reconcile import Reconciler
+from selvage.haproxy.master import Master
+from selvage.haproxy.runtime import Runtime
+from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.reconciler.reconcile import Reconciler
+from selvage.reconciler.stages import one_pass
 
 
 @pytest.fixture

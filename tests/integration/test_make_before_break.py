@@ -6,7 +6,7 @@ import pytest
 from traffic import traffic
 
 from programs import wait_for
-from selvage.reconcile import Reconciler
+from selvage.reconciler.reconcile import Reconciler
 
 
 def swap(fabric, old, new):

@@ -10,7 +10,7 @@ import pytest
 from passes import passes
 
 from programs import wait_for
-from selvage.reconcile import Reconciler
+from selvage.reconciler.reconcile import Reconciler
 
 
 class NameServer:

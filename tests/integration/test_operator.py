@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from programs import free_port, get, wait_for
-from selvage import overrides
-from selvage.reconcile import Reconciler, reconcile
+from selvage.reconciler import overrides
+from selvage.reconciler.reconcile import Reconciler, reconcile
 
 MODULES = Path(__file__).parents[2] / "module_utils"
 # srv_admin_state
@@ -34,9 +34,11 @@ def selvage(fabric, tmp_path):
     """The operator's command, as a process; what it printed, once it ended with `code`."""
 
     # What Python loads late may not be there for another user.
-    program = "import encodings.idna, sys; from selvage import prober, __main__;"
+    program = "import encodings.idna, sys; from selvage import __main__;"
     # A busy machine may take its time to answer.
-    program += "prober.LIMIT_S = 60; sys.exit(__main__.main())"
+    program += (
+        "from selvage.reconciler import prober; prober.LIMIT_S = 60; sys.exit(__main__.main())"
+    )
 
     def run(*arguments, code=0):
         config = tmp_path / "reconciler.json"

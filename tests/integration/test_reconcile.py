@@ -17,10 +17,14 @@ import pytest
 from kazoo.security import make_digest_acl
 
 from programs import free_port, get, wait_for
-from selvage import haproxy_runtime, lock, services_file
-from selvage.prober import Prober
-from selvage.reconcile import Reconciler
-from selvage.registry import RegistryUnavailable
+from selvage.haproxy import services_file
+from selvage.haproxy.master import Master
+from selvage.haproxy.runtime import Runtime
+from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.reconciler.prober import Prober
+from selvage.reconciler.reconcile import Reconciler
+from selvage.registry.connection import RegistryUnavailable
+from selvage.system import lock
 
 DRAIN = "8"  # srv_admin_state
 MODULES = Path(__file__).parents[2] / "module_utils"
@@ -152,10 +156,10 @@ def test_a_dead_instance_of_a_new_service_gets_no_traffic(fabric, monkeypatch):
     fabric.register(one.child)
     planned = fabric.reconcile(dry_run=True)
     # However fast HAProxy reloads, the instances have said how they are.
-    probes, start, reload = [], Prober.start, haproxy_runtime.Master.reload
+    probes, start, reload = [], Prober.start, Master.reload
     monkeypatch.setattr(Prober, "start", lambda *given: probes.append(start(*given)) or probes[-1])
     monkeypatch.setattr(
-        haproxy_runtime.Master,
+        Master,
         "reload",
         lambda *given: wait([probe.future for probe in probes]) and reload(*given),
     )
@@ -329,9 +333,11 @@ def test_killed_between_persist_and_apply(fabric, tmp_path, killed_before):
     script = f"""
 import os, signal
 from pathlib import Path
-from selvage import haproxy_runtime, reconcile, settings
+from selvage.haproxy.master import Master
+from selvage.haproxy.runtime import Runtime
+from selvage.reconciler import reconcile, settings
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
-haproxy_runtime.Runtime.execute = haproxy_runtime.Master.reload = die
+Runtime.execute = Master.reload = die
 reconcile.reconcile(settings.load(Path({str(tmp_path)!r}, "reconciler.json")))
 """
     ended = subprocess.run([sys.executable, "-c", script], cwd=MODULES, check=False)
@@ -379,10 +385,8 @@ def test_a_new_service_is_confirmed_and_keeps_the_others(fabric):
 
 def test_a_reload_waits_until_the_new_worker_answers(fabric, monkeypatch):
     """While both workers run, the former one may take a connection: HAProxy does that rarely."""
-    process, former = haproxy_runtime.Runtime.process, [1, 1, 1]
-    monkeypatch.setattr(
-        haproxy_runtime.Runtime, "process", lambda self: former.pop() if former else process(self)
-    )
+    process, former = Runtime.process, [1, 1, 1]
+    monkeypatch.setattr(Runtime, "process", lambda self: former.pop() if former else process(self))
     fabric.service()
     assert fabric.reconcile().reloaded
     assert former == []
@@ -485,7 +489,7 @@ def test_a_reload_that_fails_is_rolled_back(fabric, monkeypatch):
     one, two = fabric.instance("one"), fabric.instance("two")
     fabric.register(one.child)
     fabric.reconcile()
-    monkeypatch.setattr("selvage.services_file.occupied", lambda _: None)
+    monkeypatch.setattr("selvage.haproxy.validation.occupied", lambda _: None)
     fabric.register(two.child)
     fabric.service("bad")
     with taken_port() as taken:
@@ -642,6 +646,6 @@ def test_a_socket_that_hangs_is_told_in_time(fabric):
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(path))
         mute.listen()
-        runtime = haproxy_runtime.Runtime(str(path), 0.2)
-        with pytest.raises(haproxy_runtime.HAProxyUnavailable, match="does not answer within"):
+        runtime = Runtime(str(path), 0.2)
+        with pytest.raises(HAProxyUnavailable, match="does not answer within"):
             runtime.services()

@@ -104,8 +104,11 @@ class Registrar:
         self.write()
         program = ["-m", "selvage.registrar"]
         if limits:
-            update = f"vars(registrar).update({limits}); sys.exit(registrar.main())"
-            program = ["-c", f"import sys; from selvage import registrar; {update}"]
+            update = f"vars(daemon).update({limits}); sys.exit(main())"
+            imports = (
+                "from selvage.registrar import daemon; from selvage.registrar.__main__ import main;"
+            )
+            program = ["-c", f"import sys; {imports}{update}"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "--config", str(self.config)],

@@ -12,15 +12,9 @@ from relay import KINDS
 
 from programs import wait_for
 from selvage.fields import Fields
-from selvage.registry import (
-    RegistryUnavailable,
-    close,
-    connect,
-    connected,
-    ended,
-    parse_settings,
-)
-from selvage.registry_view import RegistryView
+from selvage.registry.connection import RegistryUnavailable, close, connect, connected, ended
+from selvage.registry.settings import parse_settings
+from selvage.registry.view import RegistryView
 
 
 def settings(zookeeper, **more):

@@ -9,8 +9,8 @@ import pytest
 from passes import passes
 
 from programs import free_port, wait_for
-from selvage import one_pass
-from selvage.reconcile import Reconciler
+from selvage.reconciler.reconcile import Reconciler
+from selvage.reconciler.stages import one_pass
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from daemon import MODULES
 from traffic import traffic
 
 from programs import get, wait_for
-from selvage import overrides
 from selvage.catalogue import Service
+from selvage.reconciler import overrides
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_clock_that_jumps_changes_nothing(fabric, daemon):
         fabric.register(instance.child)
     daemon.start(
         "-c",
-        "import itertools, sys, time; from selvage.watcher import main;"
+        "import itertools, sys, time; from selvage.reconciler.__main__ import main;"
         "jumps, clock = itertools.cycle([0, 3e8, -3e8]), time.time;"
         "time.time = lambda: clock() + next(jumps); sys.exit(main())",
     )
@@ -177,8 +177,8 @@ def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
     deaf = "RegistryView._event = lambda *_: None"
     daemon.start(
         "-c",
-        "import sys; from selvage.registry_view import RegistryView;"
-        "from selvage.watcher import main;"
+        "import sys; from selvage.registry.view import RegistryView;"
+        "from selvage.reconciler.__main__ import main;"
         f"{deaf}; sys.exit(main())",
     )
     fabric.register(fabric.instance("two").child)
@@ -199,8 +199,9 @@ def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):
         fabric.document["services"][1]["port"] = taken.getsockname()[1]
         daemon.start(
             "-c",
-            "import sys; from selvage import services_file, watcher;"
-            "services_file.occupied = lambda _: None; sys.exit(watcher.main())",
+            "import sys; from selvage.haproxy import validation;"
+            "from selvage.reconciler.__main__ import main;"
+            "validation.occupied = lambda _: None; sys.exit(main())",
         )
         refused = 'selvage_reloads_total{result="refused"}'
         memory = Path(fabric.document["state_directory"]) / "memory.json"
@@ -281,7 +282,7 @@ def test_sighup_takes_a_new_configuration_unless_it_is_invalid(fabric, daemon, s
 def test_check_validates_the_file(fabric, daemon):
     def check():
         return subprocess.run(
-            [sys.executable, "-m", "selvage.watcher", "--check", "--config", str(daemon.config)],
+            [sys.executable, "-m", "selvage.reconciler", "--check", "--config", str(daemon.config)],
             cwd=MODULES,
             capture_output=True,
             text=True,

@@ -1,16 +1,7 @@
 import pytest
 from hypothesis import given
 
-from selvage.catalogue import (
-    Breaker,
-    Check,
-    Guards,
-    Service,
-    Timeouts,
-    Zone,
-    find,
-    parse_services,
-)
+from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts, Zone, find, parse_services
 from selvage.fields import Invalid
 from strategies import anything, catalogues
 

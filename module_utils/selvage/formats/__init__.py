@@ -1,0 +1,1 @@
+"""What programs register, and how it is read."""

@@ -1,0 +1,1 @@
+"""HAProxy: its values, its files, its sockets."""

@@ -1,0 +1,72 @@
+"""The services file as the sections that its services have in it. Pure.
+
+A section can be replaced, kept or left out by itself, so that a service harms only itself, and a
+change costs what it concerns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+HEADER: Final = """\
+# Written by Selvage's reconciler. Edits are overwritten: change the catalogue (fabric_services)
+# for options, the registry for servers.
+"""
+_LISTEN: Final = re.compile(r"listen ([a-z0-9][a-z0-9_-]{0,62})")
+_VARIABLE: Final = re.compile(r"    set-var (proc\.selvage\.\S+) .*")
+_BIND: Final = re.compile(r"^    bind 127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the file says about one service.
+
+    `variable` is its line in the global section, empty when there is none; `listen` its proxy.
+    """
+
+    variable: str
+    listen: str
+
+    @property
+    def port(self) -> int | None:
+        """The local port."""
+        match = _BIND.search(self.listen)
+        return int(match[1]) if match else None
+
+
+NOTHING: Final = Section("", "")
+
+
+def variable_name(service: str) -> str:
+    """The variable with the service's fingerprint; variables know dots, but no dashes."""
+    return f"proc.selvage.{service.replace('-', '.')}"
+
+
+def assemble(sections: Mapping[str, Section]) -> str:
+    """The text of the file. The same sections give the same bytes, whatever their order."""
+    ordered = [sections[name] for name in sorted(sections)]
+    variables = "".join(section.variable for section in ordered)
+    parts = [HEADER, *(["global\n" + variables] if variables else [])]
+    return "\n".join([*parts, *(section.listen for section in ordered)])
+
+
+def split(text: str) -> dict[str, Section]:
+    """The sections in a text, by service; what is of no service is left out."""
+    variables: dict[str, str] = {}
+    listens: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line and not line.startswith(" "):
+            match = _LISTEN.fullmatch(line)
+            lines = listens.setdefault(match[1], []) if match else []
+        elif (variable := _VARIABLE.fullmatch(line)) is not None:
+            variables[variable[1]] = f"{line}\n"
+        if line:
+            lines.append(f"{line}\n")
+    return {
+        name: Section(variables.get(variable_name(name), ""), "".join(found))
+        for name, found in listens.items()
+    }

@@ -1,0 +1,72 @@
+"""The values that the parts exchange: what is registered, what is wanted, what HAProxy runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+
+WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server of a backend, as it shall be. The name is made of service, address and port.
+
+    A `disabled` one is in maintenance by an operator's word.
+    """
+
+    name: str
+    address: str
+    port: int
+    weight: int = 1
+    backup: bool = False
+    max_connections: int | None = None
+    disabled: bool = False
+
+
+def by_name(servers: Iterable[Server]) -> tuple[Server, ...]:
+    """The servers of one service in the order of the services file."""
+    return tuple(sorted(servers, key=attrgetter("name")))
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """One server as HAProxy runs it (`show servers state`, `show stat`).
+
+    `weight` is the configured weight, not the effective one.
+    """
+
+    name: str
+    address: str
+    port: int
+    weight: int
+    backup: bool
+    max_connections: int | None
+    up: bool
+    checked: bool
+    maintenance: bool
+    draining: bool
+    sessions: int
+
+    @property
+    def serves(self) -> bool:
+        """Whether it gets new sessions while it is healthy."""
+        return not (self.maintenance or self.draining)
+
+
+@dataclass(frozen=True)
+class LiveService:
+    """One proxy of the services file as HAProxy runs it.
+
+    `fingerprint` identifies the options that it was loaded with; None when it says nothing.
+    """
+
+    name: str
+    fingerprint: str | None
+    servers: tuple[LiveServer, ...]
+
+
+def server_name(service: str, address: str, port: int) -> str:
+    """`<service>_<address>_<port>`: an address that moves is a new server."""
+    return f"{service}_{address}_{port}"

@@ -1,0 +1,89 @@
+"""The services file on disk: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .places import HAProxySettings
+from .sections import Section, assemble, split
+
+
+class FileFailed(Exception):
+    """The services file cannot be read, checked or written, and is what it was."""
+
+
+@dataclass(frozen=True)
+class Filed:
+    """The file's text, its sections, and how to see that it is another file by now."""
+
+    text: str
+    sections: Mapping[str, Section]
+    signature: tuple[int, ...] | None
+
+
+EMPTY: Final = Filed("", {}, None)
+
+
+def read(settings: HAProxySettings, known: Filed = EMPTY) -> Filed:
+    """The file, empty when there is none; `known` itself while it is the same file.
+
+    Raises `FileFailed`.
+    """
+    path = Path(settings.services_config)
+    try:
+        with path.open("rb") as file:
+            signature = _signature(os.fstat(file.fileno()))
+            if known.signature == signature:
+                return known
+            text = file.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return EMPTY
+    except OSError as error:
+        raise FileFailed(f"{path}: {error.strerror}") from error
+    return Filed(text, split(text), signature)
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def write(settings: HAProxySettings, sections: Mapping[str, Section]) -> Filed:
+    """Put these sections in the file's place; they are on disk when this returns.
+
+    Raises `FileFailed`.
+    """
+    target = Path(settings.services_config)
+    text = assemble(sections)
+    # One name for all: the reconcile lock is held, and what a killed run left is overwritten.
+    draft = target.with_name(f"{target.name}.new")
+    try:
+        draft.unlink(missing_ok=True)  # It may be another user's.
+        with draft.open("x", encoding="utf-8") as file:
+            # HAProxy may read it as another user, whatever our umask.
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            signature = _signature(os.fstat(file.fileno()))
+        draft.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # a read-only file system
+            draft.unlink()
+        raise FileFailed(
+            f"{target}: cannot be written: {error.strerror}; nothing was changed"
+        ) from error
+    return Filed(text, sections, signature)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

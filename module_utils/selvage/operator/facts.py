@@ -1,0 +1,123 @@
+"""What there is to know about one service on this node, now. It is read, and nothing changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..catalogue import Service
+from ..formats.registrations import Reading, hosts
+from ..haproxy import services_file, validation
+from ..haproxy.runtime import Runtime
+from ..haproxy.sections import Section, assemble
+from ..haproxy.servers import LiveService
+from ..haproxy.socket import HAProxyUnavailable
+from ..planning.circumstances import Circumstances
+from ..planning.plan import ServicePlan, make_plan
+from ..planning.wanted import read_service
+from ..reconciler import overrides
+from ..reconciler.memory import Memory, MemoryFile, now
+from ..reconciler.names import Resolver
+from ..reconciler.overrides import Override
+from ..reconciler.settings import Settings
+from ..registry.connection import RegistryUnavailable, connected
+from ..registry.view import RegistryView
+
+
+@dataclass(frozen=True)
+class Facts:
+    """`live` is None when HAProxy does not run the service, or is away, as `away` then says.
+
+    `plan` is what a pass would do. `complaint` is what HAProxy has against the reload that the
+    plan needs, which is not due for another `reload_in_s`. `overrides` are those of the service
+    that are in force at `at`, in seconds since 1970. `problems` are files that cannot be read.
+    """
+
+    service: Service
+    zone: str | None
+    plan: ServicePlan
+    live: LiveService | None
+    away: str | None
+    complaint: str | None
+    reload_in_s: float
+    overrides: tuple[Override, ...]
+    at: float
+    problems: tuple[str, ...]
+
+
+def gather(settings: Settings, service: Service) -> Facts:
+    """Read the registry, HAProxy, the services file and the node's memory.
+
+    Any of them may be away: the others are told all the same.
+    """
+    directory = Path(settings.state_directory)
+    memory = MemoryFile(directory / "memory.json").load()
+    at = time.time()
+    found, problems = overrides.load(directory / "overrides", at)
+    filed: Mapping[str, Section] = {}
+    try:
+        filed = services_file.read(settings.haproxy).sections
+    except services_file.FileFailed as failure:
+        problems += (str(failure),)
+    live, away = _live(settings, service)
+    node = Circumstances(
+        zone=settings.zone,
+        peaks={service.name: memory.peak(service.name, service.guards.window_ms)},
+        maintained=frozenset(override.server for override in found),
+    )
+    readings = {service.name: _reading(settings, service, memory)}
+    (plan,) = make_plan([service], readings, live, filed, node).services
+    reload_in_s = 0.0
+    if memory.reloaded_at is not None:
+        reload_in_s = memory.reloaded_at + settings.reload_interval_ms / 1000 - now()
+    return Facts(
+        service=service,
+        zone=settings.zone,
+        plan=plan,
+        live=live.get(service.name) if live is not None else None,
+        away=away,
+        complaint=_complaint(settings, plan, filed) if plan.reload is not None else None,
+        reload_in_s=max(0.0, reload_in_s),
+        overrides=tuple(override for override in found if override.service == service.name),
+        at=at,
+        problems=problems,
+    )
+
+
+def _live(
+    settings: Settings, service: Service
+) -> tuple[Mapping[str, LiveService] | None, str | None]:
+    haproxy = settings.haproxy
+    try:
+        runtime = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000)
+        return runtime.services([service.name]), None
+    except HAProxyUnavailable as error:
+        return None, str(error)
+
+
+def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
+    try:
+        with connected(settings.registry) as client:
+            view = RegistryView(client, settings.registry.root, [service.name])
+            view.refresh(settings.registry.session_timeout_ms / 1000)
+            found = view.content[service.name]
+    except RegistryUnavailable as error:
+        return Reading(failure=str(error))
+    names = frozenset() if isinstance(found, str) else hosts(found)
+    addresses = Resolver(memory.addresses).addresses(names) if names else {}
+    return read_service(service, found, addresses, {other.port for other in settings.services})
+
+
+def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Section]) -> str | None:
+    port, known = plan.section.port, {section.port for section in filed.values()}
+    # HAProxy itself listens on those of the file.
+    others = None if port is None or port in known else validation.occupied(port)
+    if others is not None:
+        return others
+    try:
+        text = assemble({**filed, plan.name: plan.section})
+        return validation.complaint(settings.haproxy, text)
+    except services_file.FileFailed as failure:
+        return str(failure)

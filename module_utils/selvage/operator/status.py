@@ -1,0 +1,66 @@
+"""`selvage status`: the services of this node as its HAProxy runs them, for a person. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from ..catalogue import Service
+from ..haproxy.servers import LiveServer, LiveService
+from ..reconciler.overrides import Override
+
+
+def report(
+    services: Iterable[Service],
+    live: Mapping[str, LiveService],
+    overrides: Collection[Override] = (),
+    at: float = 0,
+) -> str:
+    """One line per service of the catalogue, and one per server below it.
+
+    `overrides` are in force at `at`, in seconds since 1970.
+    """
+    said = {override.server: override_words(override, at) for override in overrides}
+    lines = []
+    for service in services:
+        running = live.get(service.name)
+        up = sum(state(server) == "up" for server in running.servers) if running else 0
+        count = "not loaded by HAProxy yet" if running is None else f"{up} up"
+        lines.append(f"{service.name}  127.0.0.1:{service.port}  {service.mode}  {count}")
+        for server in sorted(running.servers, key=_place) if running else ():
+            where = place(server.address, server.port)
+            detail = f"weight {server.weight}" + (", backup" if server.backup else "")
+            if server.name in said:
+                detail += f"  {said[server.name]}"
+            lines.append(f"  {where:<24} {state(server):<12} {detail}")
+    return "\n".join(lines) or "the catalogue is empty"
+
+
+def state(server: LiveServer) -> str:
+    """The server's state in a word."""
+    if server.maintenance:
+        return "maintenance"
+    if server.draining:
+        return "draining"
+    return "up" if server.up else "down"
+
+
+def place(address: str, port: int) -> str:
+    """Address and port, as one writes them."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def override_words(override: Override, at: float) -> str:
+    """What an operator wants of a server, and for how long from `at` on."""
+    return f"override for another {duration(override.until - at)}: {override.reason}"
+
+
+def duration(seconds: float) -> str:
+    """A duration in words: its two largest units."""
+    hours, rest = divmod(max(0, round(seconds)), 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if n]
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _place(server: LiveServer) -> tuple[str, int]:
+    return server.address, server.port

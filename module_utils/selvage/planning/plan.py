@@ -1,0 +1,313 @@
+"""What has to be done: the registry's wish and HAProxy's state → steps, and what is held back.
+
+Pure: the same input gives the same plan, and the plan of a world that is as it shall be is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..catalogue import Service
+from ..formats.registrations import Reading
+from ..haproxy.sections import NOTHING, Section
+from ..haproxy.servers import LiveServer, LiveService, Server, by_name, server_name
+from ..haproxy.text import fingerprint, parse_servers
+from ..haproxy.text import section as render_section
+from .circumstances import Circumstances
+from .drift import differences, edits
+from .guards import objection
+from .steps import (
+    AddServer,
+    Admit,
+    Disable,
+    Drain,
+    Remove,
+    Replace,
+    SetMaxConnections,
+    SetWeight,
+    Step,
+    Undrain,
+)
+from .wanted import wanted_servers
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """One service: what is wanted, how it differs from what runs, and what to do.
+
+    `wanted` stands in the services file, and `section` is what the file says. `added`, `removed`,
+    `changed` and `kept` are names of servers against what runs, or against the file when HAProxy
+    is not running. `held` says why the registry is not followed, `waiting` that only a health
+    check is waited for. `drift` are differences between what runs and what was written for it,
+    which someone else made. `before` is how many servers the service had. `steps` are for the
+    Runtime API, in order: what joins, then what changes, then what leaves; there are none when
+    `reload` says why a reload is needed.
+    """
+
+    name: str
+    wanted: tuple[Server, ...]
+    section: Section
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    kept: tuple[str, ...]
+    held: str | None
+    waiting: bool
+    drift: tuple[str, ...]
+    before: int
+    reading: Reading
+    reload: str | None
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: persist the sections, reload if `reload` says why, take the steps, read back.
+
+    After a reload, make a new plan: it says what is left. When the reload is refused, the steps
+    are those of the services that need none.
+    """
+
+    services: tuple[ServicePlan, ...]
+    reload: str | None
+
+    @property
+    def sections(self) -> dict[str, Section]:
+        """What the services file says, by service."""
+        return {service.name: service.section for service in self.services}
+
+    def steps(self) -> tuple[tuple[str, Step], ...]:
+        """Every step with its service; those that wait for sessions come after all others."""
+        steps = [(service.name, step) for service in self.services for step in service.steps]
+        return tuple(sorted(steps, key=lambda item: isinstance(item[1], (Replace, Remove))))
+
+
+def make_plan(
+    services: Sequence[Service],
+    readings: Mapping[str, Reading],
+    live: Mapping[str, LiveService] | None,
+    filed: Mapping[str, Section],
+    circumstances: Circumstances,
+) -> Plan:
+    """The plan for these services.
+
+    `readings` holds what the registry says, by service; a service without an entry was not read.
+    `live` holds what HAProxy runs, None when it is not running; proxies that are not ours are
+    ignored. `filed` is what the services file says.
+    """
+    catalogue = {service.name: service for service in services}
+    plans = tuple(
+        _plan_service(
+            service,
+            readings.get(name, _NOT_READ),
+            live is not None,
+            live.get(name) if live is not None else None,
+            filed.get(name, NOTHING),
+            circumstances,
+        )
+        for name, service in sorted(catalogue.items())
+    )
+    reasons = [f"{plan.name}: {plan.reload}" for plan in plans if plan.reload is not None]
+    reasons += [
+        f"{name}: removed"
+        for name, found in sorted((live or {}).items())
+        if name not in catalogue and (found.fingerprint is not None or name in filed)
+    ]
+    if live is not None and not reasons and circumstances.edited:
+        reasons.append("the services file is missing or was edited")
+    return Plan(plans, "; ".join(reasons) or None)
+
+
+_NOT_READ = Reading(failure="it was not read")
+
+
+def _plan_service(
+    service: Service,
+    reading: Reading,
+    running: bool,
+    live: LiveService | None,
+    section: Section,
+    circumstances: Circumstances,
+) -> ServicePlan:
+    filed = parse_servers(service.name, section)
+    found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))
+    baseline = filed if live is None else _staying(service, live, filed)
+    wanted = wanted_servers(service, reading.registrations, circumstances.zone)
+    names = {server.name for server in wanted}
+    lost = [server for server in baseline if server.name not in names]
+    others = {server.name for server in found if server.serves} - names
+    held, waiting = None, False
+    if reading.failure is not None:
+        held, wanted = f"its registrations are not known: {reading.failure}", baseline
+    elif service.name not in circumstances.released:
+        losses = len(others | {server.name for server in lost})
+        peak = max(circumstances.peaks.get(service.name, 0), len(baseline))
+        held = objection(service, len(wanted), losses, peak)
+        if held is None and running and _unproven(wanted, lost, found, circumstances):
+            held, waiting = "nothing of what would be left has passed its check yet", True
+        if held is not None:
+            wanted = by_name((*wanted, *lost))
+    wanted = tuple(
+        server
+        if server.disabled == (server.name in circumstances.maintained)
+        else replace(server, disabled=not server.disabled)
+        for server in wanted
+    )
+
+    reload = _reload_reason(service, live) if running else None
+    steps = _steps(service, wanted, {server.name: server for server in found}, held is not None)
+    added = {step.name for step in steps if isinstance(step, AddServer)}
+    removed = {step.name for step in steps if isinstance(step, Remove)}
+    changed = {step.name for step in steps} - added - removed
+    written = render_section(service, wanted)
+    drift: tuple[str, ...] = ()
+    if live is not None and reload is None:
+        served = {server.name for server in found if server.serves} & names - {*circumstances.begun}
+        good = written if filed == wanted else render_section(service, filed)
+        missing = served - {server.name for server in filed}
+        drift = (
+            *edits(service.name, section, good, missing),
+            *differences(wanted, filed, found, circumstances),
+        )
+    if running and reload is None:
+        reload = _gap(wanted, found, steps)
+    return ServicePlan(
+        name=service.name,
+        wanted=wanted,
+        section=written,
+        added=tuple(sorted(added)),
+        removed=tuple(sorted(removed)),
+        changed=tuple(sorted(changed)),
+        kept=tuple(server.name for server in wanted if server.name not in added | changed),
+        held=held,
+        waiting=waiting,
+        drift=drift,
+        before=len(baseline),
+        reading=reading,
+        reload=reload,
+        steps=tuple(steps) if running and reload is None else (),
+    )
+
+
+def _unproven(
+    wanted: Sequence[Server],
+    lost: Sequence[Server],
+    found: Sequence[LiveServer],
+    circumstances: Circumstances,
+) -> bool:
+    """Whether a healthy server would go, and none that stays is known to be healthy."""
+    healthy = {server.name for server in found if server.up and not server.maintenance}
+    return (
+        bool(wanted)
+        and any(server.name in healthy for server in lost)
+        and not any(
+            server.name in healthy or circumstances.probed.get(server.name) for server in wanted
+        )
+    )
+
+
+def _gap(
+    wanted: Sequence[Server], found: Sequence[LiveServer], steps: Sequence[Step]
+) -> str | None:
+    """Why the steps would leave nobody to answer: who is replaced answers nothing meanwhile."""
+    replaced = {step.name for step in steps if isinstance(step, Replace)}
+    serving = {server.name for server in found if server.up and server.serves}
+    staying = {server.name for server in wanted if not server.disabled} - replaced
+    if serving & replaced and not serving & staying:
+        return "nothing else is up that could answer while its servers are replaced"
+    return None
+
+
+def _staying(service: Service, live: LiveService, filed: tuple[Server, ...]) -> tuple[Server, ...]:
+    # A run persists before it applies, so a server that is in maintenance or drains without
+    # standing in the file is on its way out; with the file, it is on its way in.
+    known = {server.name: server for server in filed}
+    servers = []
+    for found in live.servers:
+        if found.name in known:
+            servers.append(known[found.name])
+        elif found.serves and found.name == server_name(service.name, found.address, found.port):
+            servers.append(
+                Server(
+                    name=found.name,
+                    address=found.address,
+                    port=found.port,
+                    weight=found.weight,
+                    backup=found.backup,
+                    max_connections=found.max_connections,
+                )
+            )
+    return by_name(servers)
+
+
+def _reload_reason(service: Service, live: LiveService | None) -> str | None:
+    if live is None:
+        return "new"
+    if live.fingerprint is None:
+        return "runs with unknown options"
+    return "changed options" if live.fingerprint != fingerprint(service) else None
+
+
+def _as_live(server: Server) -> LiveServer:
+    return LiveServer(
+        name=server.name,
+        address=server.address,
+        port=server.port,
+        weight=server.weight,
+        backup=server.backup,
+        max_connections=server.max_connections,
+        up=True,
+        checked=True,
+        maintenance=False,
+        draining=False,
+        sessions=0,
+    )
+
+
+def _steps(
+    service: Service, wanted: tuple[Server, ...], live: Mapping[str, LiveServer], held: bool
+) -> list[Step]:
+    joins: list[Step] = []
+    changes: list[Step] = []
+    drains: list[Step] = []
+    leaves: list[Step] = []
+    for server in wanted:
+        found = live.get(server.name)
+        if found is None:
+            joins.append(AddServer(server))
+        elif (server.address, server.port, server.backup) != (
+            found.address,
+            found.port,
+            found.backup,
+        ):
+            drains += _drain(found)
+            leaves.append(Replace(server, service.drain_ms))
+        elif server.disabled:
+            changes += _settings(server, found)
+            if not found.maintenance:
+                changes.append(Disable(server.name))
+        elif found.maintenance or not found.checked:
+            joins += [*_settings(server, found), Admit(server)]
+        elif found.draining:
+            joins += [*_settings(server, found), Undrain(server.name)]
+        else:
+            changes += _settings(server, found)
+    names = {server.name for server in wanted}
+    for name, found in sorted(live.items()):
+        if name not in names and not (held and found.serves):
+            drains += _drain(found)
+            leaves.append(Remove(name, service.drain_ms))
+    return joins + changes + drains + leaves
+
+
+def _settings(server: Server, found: LiveServer) -> Iterator[Step]:
+    if found.max_connections != server.max_connections:
+        yield SetMaxConnections(server.name, server.max_connections)
+    if found.weight != server.weight:
+        yield SetWeight(server.name, server.weight)
+
+
+def _drain(found: LiveServer) -> Iterator[Step]:
+    if found.serves:
+        yield Drain(found.name)

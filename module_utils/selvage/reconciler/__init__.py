@@ -1,0 +1,1 @@
+"""The reconciler: passes that make HAProxy equal to the registry."""

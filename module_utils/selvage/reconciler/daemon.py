@@ -1,0 +1,282 @@
+"""The reconciler daemon: a pass whenever the registry changes, and one each resync interval.
+
+Signals, watches and the connection only put an event into a queue; one loop makes the passes. It
+never ends because of the registry or of HAProxy, and its own end changes nothing in HAProxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import queue
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Final
+
+from kazoo.client import KazooClient
+from kazoo.protocol.states import KazooState
+
+from ..fields import Invalid
+from ..registry.connection import RegistryUnavailable
+from ..registry.session import Session
+from ..registry.view import Content, RegistryView
+from ..system import systemd
+from ..system.journal import event
+from . import overrides
+from .news import News
+from .reconcile import FAILURES, Reconciler
+from .result import Result, ServiceResult
+from .settings import Settings, load
+
+# After a lost connection the whole fabric reads everything anew: not all in the same moment.
+_JITTER_S: Final = 1.0
+# After the first failure; each further one doubles it.
+_RETRY_S: Final = 0.5
+_LONGEST_RETRY_S: Final = 10.0
+_LONGEST_PAUSE_S: Final = 1.0
+_TURN_S: Final = 1.0
+# Hands change HAProxy; that a watch is missed is only feared.
+_RESYNCS_A_VERIFICATION: Final = 5
+_LOCK_LIMIT_S: Final = 5.0
+# How often metrics are written: at most while much happens, and when nothing does.
+_METRICS_S: Final = 5.0
+_METRICS_IDLE_S: Final = 15.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Event(enum.Enum):
+    """What wakes the loop."""
+
+    STOP = enum.auto()
+    RELOAD = enum.auto()
+    CHANGED = enum.auto()
+    CONNECTED = enum.auto()
+    DISCONNECTED = enum.auto()
+
+
+_SIGNALS: Final = {
+    signal.SIGTERM: Event.STOP,
+    signal.SIGINT: Event.STOP,
+    signal.SIGHUP: Event.RELOAD,
+}
+
+
+class Daemon:
+    """The daemon. `run` returns after SIGTERM or SIGINT."""
+
+    def __init__(self, settings: Settings, config: Path) -> None:
+        self._config = config
+        # Signal handlers put events too: SimpleQueue's `put` may interrupt itself.
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._stop = False
+        self._ready = False
+        self._news = News()
+        self._problems: tuple[str, ...] = ()
+        self._summary = "no pass yet"
+        self._status = ""
+        self._fed_at = 0.0
+        # When the registry was read, and whether watches would have told of a change since.
+        self._read_at, self._current = 0.0, False
+        self._measured_at = 0.0
+        self._measured = True
+        self._metrics_problem: str | None = None
+        self._begin(settings)
+
+    def _begin(self, settings: Settings) -> None:
+        self._settings = settings
+        self._reconciler = Reconciler(settings, lock_limit_s=_LOCK_LIMIT_S)
+        self._failures = 0
+        self._pauses = 0
+        now = time.monotonic()
+        self._due_at = now + settings.registry.connect_timeout_ms / 1000
+        self._resync_at = now + self._resync_s()
+        self._resyncs = 0
+        self._overrides = Path(settings.state_directory, "overrides")
+        self._overrides_at = overrides.changed_at(self._overrides)
+        # When the next pass looks at everything, and not only at what changed.
+        self._whole_at = now
+        self._was_connected = False
+        self._current = False
+        self._session = Session(
+            settings.registry,
+            lambda state: self._events.put(
+                Event.CONNECTED if state == KazooState.CONNECTED else Event.DISCONNECTED
+            ),
+            self._take_client,
+        )
+
+    def _take_client(self, client: KazooClient) -> None:
+        self._view = RegistryView(
+            client,
+            self._settings.registry.root,
+            (service.name for service in self._settings.services),
+            lambda: self._events.put(Event.CHANGED),
+        )
+
+    def run(self) -> None:
+        """Keep HAProxy equal to the registry."""
+        for number, happening in _SIGNALS.items():
+            signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
+        while not self._stop:
+            self._wait()
+            self._heed_overrides()
+            self._session.follow()
+            if not self._stop and time.monotonic() >= self._due_at:
+                self._pass()
+            self._report()
+        systemd.notify("STOPPING=1")
+        self._session.close()
+
+    def _wait(self) -> None:
+        """Until something is due, heeding what happens."""
+        wait_s = min(max(0.0, self._due_at - time.monotonic()), _TURN_S)
+        with contextlib.suppress(queue.Empty):
+            self._heed(self._events.get(timeout=wait_s))
+            while True:
+                self._heed(self._events.get_nowait())
+
+    def _heed(self, happening: Event) -> None:
+        now = time.monotonic()
+        if happening in (Event.CHANGED, Event.CONNECTED, Event.DISCONNECTED):
+            self._current = False
+        if happening is Event.STOP:
+            self._stop = True
+        elif happening is Event.RELOAD:
+            self._reload()
+        elif happening is Event.CHANGED:
+            self._due_at = min(self._due_at, now)
+        elif happening is Event.CONNECTED:
+            # kazoo does not set watches again: whatever is known may have changed unseen.
+            self._view.expire()
+            jitter_s = random.uniform(0, _JITTER_S) if self._was_connected else 0.0  # noqa: S311 - no secret
+            self._was_connected = True
+            self._due_at = now + jitter_s
+
+    def _heed_overrides(self) -> None:
+        """A pass for what an operator has just set or ended: one knows when an override ends."""
+        changed_at = overrides.changed_at(self._overrides)
+        if changed_at != self._overrides_at:
+            self._overrides_at = changed_at
+            self._due_at = min(self._due_at, time.monotonic())
+
+    def _reload(self) -> None:
+        """Take new settings; a file that is refused leaves the former ones."""
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            settings = load(self._config)
+        except Invalid as error:
+            event(_logger, logging.ERROR, "the former configuration goes on", refused=error)
+        else:
+            self._session.close()
+            self._begin(settings)
+            event(_logger, logging.INFO, "new configuration", services=len(settings.services))
+        systemd.notify("READY=1")
+
+    def _pass(self) -> None:
+        now = time.monotonic()
+        resync, whole = now >= self._resync_at, now >= self._whole_at
+        if resync:
+            self._resync_at = now + self._resync_s()
+            self._resyncs += 1
+        verified = resync and self._resyncs % _RESYNCS_A_VERIFICATION == 0
+        try:
+            result = self._reconciler.run(lambda: self._read(verified=verified), whole=whole)
+        except FAILURES as failure:
+            self._after((str(failure),), None, None)
+        else:
+            for service in result.services:
+                self._tell(service)
+            self._tell_pass(result)
+            self._after(result.problems, result.again_s, result.look_s)
+        self._measured = False
+        if not self._ready:
+            self._ready = True
+            systemd.notify("READY=1")
+
+    def _read(self, *, verified: bool) -> Content:
+        if not self._session.connected:
+            raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
+        limit_s = self._settings.registry.session_timeout_ms / 1000
+        if verified:
+            self._view.verify(limit_s)
+        self._view.refresh(limit_s)
+        self._read_at, self._current = time.time(), True
+        return self._view.content
+
+    def _after(
+        self, problems: tuple[str, ...], again_s: float | None, look_s: float | None
+    ) -> None:
+        """When the next pass is due; a problem is told once."""
+        for problem in problems:
+            if problem not in self._problems:
+                event(_logger, logging.ERROR, "not done, trying again", problem=problem)
+        if self._problems and not problems:
+            event(_logger, logging.INFO, "all is well again")
+        self._problems = problems
+        self._pauses = self._pauses + 1 if again_s is not None else 0
+        now = time.monotonic()
+        if not problems:
+            self._failures, self._whole_at = 0, self._resync_at
+        elif self._whole_at <= now or not self._failures:
+            self._failures += 1
+            retry_s = min(_RETRY_S * 2 ** min(self._failures - 1, 16), _LONGEST_RETRY_S)
+            self._whole_at = now + retry_s
+        pauses_s = [self._whole_at - now]
+        if look_s is not None:
+            pauses_s.append(look_s)
+        if again_s is not None:
+            pauses_s.append(min(again_s * 2 ** min(self._pauses - 1, 16), _LONGEST_PAUSE_S))
+        self._due_at = now + min(pauses_s)
+
+    def _resync_s(self) -> float:
+        return self._settings.resync_interval_ms / 1000
+
+    def _tell(self, service: ServiceResult) -> None:
+        """One line when something is new."""
+        new = self._news.of(service)
+        if new:
+            bad = service.held or service.refused or service.drift
+            level = logging.WARNING if bad else logging.INFO
+            event(_logger, level, "service", name=service.name, servers=service.size, **new)
+
+    def _tell_pass(self, result: Result) -> None:
+        if result.reloaded:
+            event(_logger, logging.INFO, "HAProxy reloaded")
+        services = self._reconciler.latest.values()
+        held = sum(service.held is not None for service in services)
+        refused = sum(len(service.refused) for service in services)
+        self._summary = (
+            f"{len(services)} services, {sum(service.size for service in services)} servers"
+            + (f"; {held} held" if held else "")
+            + (f"; {refused} registrations refused" if refused else "")
+        )
+
+    def _report(self) -> None:
+        now = time.monotonic()
+        watchdog_s = systemd.watchdog_seconds()
+        if watchdog_s is not None and now - self._fed_at >= min(watchdog_s, _TURN_S):
+            self._fed_at = now
+            systemd.notify("WATCHDOG=1")
+        pause_s = _METRICS_IDLE_S if self._measured else _METRICS_S
+        if self._ready and now - self._measured_at >= pause_s:
+            self._measured_at, self._measured = now, True
+            self._measure()
+        status = "; ".join([self._summary, *self._problems])
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+    def _measure(self) -> None:
+        connected = self._session.connected
+        if connected and self._current:
+            self._read_at = time.time()
+        problem = self._reconciler.measure(
+            read_at=self._read_at, connected=connected, problems=len(self._problems)
+        )
+        if problem is not None and problem != self._metrics_problem:
+            event(_logger, logging.ERROR, "no metrics", problem=problem)
+        self._metrics_problem = problem

@@ -1,0 +1,148 @@
+"""Operators' overrides: servers that stay in maintenance on this node, with a reason and an end.
+
+One file per server in a folder of the state directory, so that two operators do not overwrite each
+other. The reconciler heeds them until they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from ..catalogue import Service
+from ..fields import Fields, Invalid
+from ..fields import read_document as read_json
+from ..formats.grammar import parse_address
+from ..haproxy.servers import server_name
+
+_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})")
+
+
+@dataclass(frozen=True)
+class Override:
+    """`server` is the name in HAProxy; `until` is in seconds since 1970."""
+
+    service: str
+    server: str
+    reason: str
+    until: int
+
+
+def parse(service: Service, place: str, reason: str, lasts: str, now: float) -> Override:
+    """The override of the server at `place`, as an operator gives it: `198.18.0.21:8080`, `2h`.
+
+    Raises `fields.Invalid`.
+    """
+    given = Fields({"for": lasts}, "")
+    lasts_ms = given.duration("for", "1s", "720h")
+    return _parse(
+        Fields(
+            {
+                "service": service.name,
+                "server": server_at(service, place),
+                "reason": reason,
+                "until": round(now + lasts_ms / 1000),
+            },
+            "",
+        )
+    )
+
+
+def server_at(service: Service, place: str) -> str:
+    """The name of the server at an address and port; raises `fields.Invalid`."""
+    match = _PLACE.fullmatch(place)
+    try:
+        if match is None or int(match[2]) > 65_535:
+            raise ValueError("is not an address and a port")
+        return server_name(service.name, parse_address(match[1].strip("[]")), int(match[2]))
+    except ValueError as error:
+        raise Invalid(
+            f"{place!r:.80} {error}: expected ADDRESS:PORT, such as 198.18.0.21:8080"
+        ) from None
+
+
+def put(folder: Path, override: Override, now: float, *, dry_run: bool = False) -> bool:
+    """Set the override; whether that changes anything. Raises OSError.
+
+    One with the same reason stays as it is for the first tenth of its time, so that a repeated
+    command changes nothing, and a later one extends it.
+    """
+    path = folder / f"{override.server}.json"
+    with contextlib.suppress(Invalid):
+        former = _read(path)
+        same = (former.service, former.reason) == (override.service, override.reason)
+        if same and abs(override.until - former.until) <= (override.until - now) / 10:
+            return False
+    if not dry_run:
+        folder.mkdir(exist_ok=True)
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(override), sort_keys=True) + "\n", "utf-8")
+        draft.replace(path)
+    return True
+
+
+def remove(folder: Path, server: str, *, dry_run: bool = False) -> bool:
+    """End the override; whether there was one. Raises OSError."""
+    path = folder / f"{server}.json"
+    found = path.exists()
+    if not dry_run:
+        path.unlink(missing_ok=True)
+    return found
+
+
+def load(folder: Path, now: float) -> tuple[tuple[Override, ...], tuple[str, ...]]:
+    """The overrides in force at `now` (seconds since 1970), and what is wrong with other files."""
+    overrides, problems = [], []
+    for path in _files(folder):
+        try:
+            override = _read(path)
+        except Invalid as error:
+            # What was ended in this moment is no problem.
+            problems += [str(error)] if path.exists() else []
+        else:
+            if override.until > now:
+                overrides.append(override)
+    return tuple(overrides), tuple(problems)
+
+
+def changed_at(folder: Path) -> int:
+    """When an override was last set or ended, in nanoseconds of the file system; 0 for never."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    try:
+        yield from sorted(folder.glob("*.json"))
+    except OSError:
+        return
+
+
+def _read(path: Path) -> Override:
+    document = read_json(path)
+    try:
+        return _parse(Fields(document, ""))
+    except Invalid as error:
+        raise Invalid(f"{path}: {error}") from error
+
+
+def _parse(fields: Fields) -> Override:
+    service = fields.text("service", r"[a-z0-9][a-z0-9_-]{0,62}", "a service")
+    server = rf"{service}_[0-9a-f.:]+_[1-9][0-9]{{0,4}}"
+    override = Override(
+        service=service,
+        server=fields.text("server", server, f"a server of {service}"),
+        reason=fields.text("reason", r".{1,200}", "one line of 1 to 200 characters"),
+        until=fields.integer("until", 0, 2**53),
+    )
+    if not override.reason.isprintable() or not override.reason.strip():
+        raise fields.fail("reason", "expected words that can be printed")
+    fields.done()
+    return override

@@ -1,0 +1,1 @@
+"""The registrar: this node's healthy instances in the registry."""

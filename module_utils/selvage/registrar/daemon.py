@@ -1,0 +1,261 @@
+"""The registrar: one ephemeral znode per healthy instance of this node.
+
+Signals, watches and checks only put an event into a queue; one loop acts on them and owns
+ZooKeeper. SIGTERM deregisters, waits out the drain time and ends; a second one ends the waiting.
+SIGHUP validates the file and executes the program anew with the same process id: ZooKeeper keeps
+the former session until its timeout, and the new image takes its znodes over before that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
+from kazoo.handlers.threading import KazooTimeoutError
+
+from ..fields import Invalid
+from ..registry.session import Session
+from ..system import systemd
+from ..system.journal import event
+from .announcement import Announcement
+from .announcer import UNREACHABLE, Announcer, Change
+from .checker import Checker
+from .drain import drained
+from .health import Wish, wish
+from .settings import RegistrarSettings, load
+
+TURN_S: Final = 1.0  # how late an operator's drain may be noticed
+VERIFY_S: Final = 30.0
+RETRY_S: Final = 1.0  # after the first failure; each further one doubles it, up to VERIFY_S
+GIVE_UP_S: Final = 5.0  # how long SIGTERM and SIGHUP try to reach a registry that is away
+
+_logger = logging.getLogger(__name__)
+
+
+class Event(enum.Enum):
+    """What wakes the loop."""
+
+    STOP = enum.auto()
+    RELOAD = enum.auto()
+    CHANGED = enum.auto()  # a status or the connection: look at once
+    TOUCHED = enum.auto()  # a znode: look, but no more often than each TURN_S
+
+
+_SIGNALS: Final = {
+    signal.SIGTERM: Event.STOP,
+    signal.SIGINT: Event.STOP,
+    signal.SIGHUP: Event.RELOAD,
+}
+
+
+class Registrar:
+    """The daemon. `run` returns after SIGTERM, when nobody is left to wait for."""
+
+    def __init__(self, settings: RegistrarSettings, config: Path) -> None:
+        self._settings = settings
+        self._config = config
+        # Signal handlers put events too: SimpleQueue's `put` may interrupt itself.
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._checkers = [
+            Checker(instance, lambda: self._events.put(Event.CHANGED))
+            for instance in settings.instances
+        ]
+        self._stops = 0
+        self._reload_asked = False
+        self._leaving: frozenset[Announcement] = frozenset()
+        self._drained: dict[str, str] = {}
+        self._wishes: dict[Announcement, Wish] = {}
+        self._registered: set[Announcement] = set()
+        self._left_at: dict[Announcement, float] = {}
+        self._settled = False
+        self._failures = 0
+        self._passed_at = self._due_at = 0.0
+        self._status = ""
+        self._session = Session(
+            settings.registry, lambda _: self._events.put(Event.CHANGED), self._take_client
+        )
+
+    def run(self) -> None:
+        """Keep the registry as the checks and the operator say, until SIGTERM."""
+        for number, happening in _SIGNALS.items():
+            signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
+        # The former image blocked them before it made way for this one.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        for checker in self._checkers:
+            checker.start()
+        connect_s = self._settings.registry.connect_timeout_ms / 1000
+        self._until(lambda: self._settled or self._stops > 0, connect_s)
+        systemd.notify("READY=1")
+        while not self._stops:
+            self._step(TURN_S)
+            if self._reload_asked:
+                self._reload()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Deregister, wait until the clients have gone, end the session."""
+        systemd.notify("STOPPING=1")
+        self._take_out(checker.instance.announcement for checker in self._checkers)
+        self._until(lambda: self._settled or self._stops > 1, GIVE_UP_S)
+        gone_at = [
+            self._left_at[checker.instance.announcement] + checker.instance.drain_s
+            for checker in self._checkers
+            if checker.instance.announcement in self._left_at
+        ]
+        wait_s = max(0.0, max(gone_at, default=0.0) - time.monotonic())
+        event(_logger, logging.INFO, "waiting for the clients to leave", seconds=f"{wait_s:.1f}")
+        self._until(lambda: self._stops > 1, wait_s)
+        self._session.close()
+
+    def _reload(self) -> None:
+        """Make way for a new image, unless the file is refused."""
+        self._reload_asked = False
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            announced = {
+                (instance.announcement.service, instance.announcement.port)
+                for instance in load(self._config).instances
+            }
+        except Invalid as error:
+            event(_logger, logging.ERROR, "the former configuration goes on", refused=error)
+            systemd.notify("READY=1")
+            return
+        for checker in self._checkers:
+            checker.stop()
+        self._take_out(a for a in self._wishes if (a.service, a.port) not in announced)
+        self._until(lambda: self._settled or self._stops > 0, GIVE_UP_S)
+        # A check under way has a child process or a time limit that the new image knows not of.
+        while not self._stops and any(checker.is_alive() for checker in self._checkers):
+            self._step(TURN_S)
+        if not self._stops:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
+
+    def _take_out(self, announcements: Iterable[Announcement]) -> None:
+        self._leaving = frozenset(announcements)
+        self._settled = False
+        self._events.put(Event.CHANGED)
+
+    def _until(self, done: Callable[[], bool], limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        while not done() and (left := deadline - time.monotonic()) > 0:
+            self._step(min(left, TURN_S))
+
+    def _step(self, wait_s: float) -> None:
+        """Wait for events, at most that long, and act on what is so then."""
+        with contextlib.suppress(queue.Empty):
+            self._heed(self._events.get(timeout=wait_s))
+            while True:
+                self._heed(self._events.get_nowait())
+        self._session.follow()
+        self._follow_drain()
+        wishes = {checker.instance.announcement: self._wish(checker) for checker in self._checkers}
+        if wishes != self._wishes:
+            self._wishes = wishes
+            self._settled = False
+            self._due_at = 0.0
+        if self._session.connected and self._due_at <= time.monotonic():
+            self._pass()
+        self._report()
+
+    def _heed(self, happening: Event) -> None:
+        if happening is Event.STOP:
+            self._stops += 1
+        elif happening is Event.RELOAD:
+            self._reload_asked = True
+        elif happening is Event.CHANGED:
+            self._due_at = 0.0
+        else:
+            self._due_at = min(self._due_at, self._passed_at + TURN_S)
+
+    def _wish(self, checker: Checker) -> Wish:
+        announcement = checker.instance.announcement
+        return wish(
+            checker.health.status,
+            announcement in self._leaving or announcement.service in self._drained,
+        )
+
+    def _pass(self) -> None:
+        """Bring every znode to its wish; one that cannot be does not keep back the others."""
+        self._passed_at = time.monotonic()
+        settled = True
+        for announcement, wanted in self._wishes.items():
+            try:
+                self._fulfil(announcement, wanted)
+            except (KazooException, KazooTimeoutError) as error:
+                settled = False
+                _say(logging.WARNING, "not done, trying again", announcement, error=repr(error))
+                if isinstance(error, UNREACHABLE):
+                    break
+        self._settled = settled
+        self._failures = 0 if settled else self._failures + 1
+        pause_s = min(RETRY_S * 2 ** min(self._failures, 8), VERIFY_S)
+        self._due_at = self._passed_at + (VERIFY_S if settled else pause_s)
+
+    def _fulfil(self, announcement: Announcement, wanted: Wish) -> None:
+        if wanted is Wish.ABSENT:
+            change: Change | None = self._announcer.withdraw(announcement)
+            self._registered.discard(announcement)
+            if change is Change.DEREGISTERED:
+                self._left_at[announcement] = time.monotonic()
+        else:
+            change = self._announcer.announce(announcement, only_if_there=wanted is Wish.AS_FOUND)
+        if change is not None and change is not Change.NONE:
+            # Someone else was at it, or the session was lost.
+            again = wanted is not Wish.ABSENT and announcement in self._registered
+            _say(logging.WARNING if again else logging.INFO, change.value, announcement)
+        if wanted is not Wish.ABSENT and change is not None:
+            self._registered.add(announcement)
+
+    def _take_client(self, client: KazooClient) -> None:
+        self._announcer = Announcer(
+            client, self._settings.registry, lambda: self._events.put(Event.TOUCHED)
+        )
+
+    def _follow_drain(self) -> None:
+        try:
+            now_drained = drained(self._settings.drain_folder)
+        except OSError as error:
+            # What an operator took out stays out.
+            event(_logger, logging.ERROR, "cannot see what is drained", error=error)
+            return
+        for service in sorted(now_drained.keys() ^ self._drained.keys()):
+            if service in now_drained:
+                reason = now_drained[service]
+                event(_logger, logging.WARNING, "drained", service=service, reason=reason)
+            else:
+                event(_logger, logging.INFO, "no longer drained", service=service)
+        self._drained = now_drained
+
+    def _report(self) -> None:
+        stuck = [checker.name for checker in self._checkers if checker.stuck]
+        if stuck:
+            event(_logger, logging.ERROR, "checks do not go on", stuck=", ".join(stuck))
+        elif systemd.watchdog_seconds() is not None:
+            systemd.notify("WATCHDOG=1")
+        if self._stops:
+            # The drain time is the file's matter; TimeoutStopSec does not know it.
+            systemd.notify("EXTEND_TIMEOUT_USEC=30000000")
+        status = (
+            f"{len(self._registered)} of {len(self._checkers)} instances registered;"
+            f" the registry is {'there' if self._session.connected else 'away'}"
+            + (f"; drained: {', '.join(self._drained)}" if self._drained else "")
+        )
+        if status != self._status:
+            self._status = status
+            systemd.notify(f"STATUS={status}")
+
+
+def _say(level: int, sentence: str, announcement: Announcement, **more: object) -> None:
+    event(_logger, level, sentence, service=announcement.service, child=announcement.child, **more)

@@ -1,0 +1,62 @@
+"""Services that an operator has taken out of the registry on this node: one file each.
+
+The file is named after the service and holds the operator's reason. Files outlive restarts of the
+daemon and of the node, and nothing but a file has to be there for an operator to decide.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from ..fields import Invalid
+
+REASON_CHARACTERS: Final = 200
+
+
+def drained(folder: Path) -> dict[str, str]:
+    """Service → reason. A folder that is not there means that nothing is drained.
+
+    Raises OSError when the folder cannot be read: that must not look like "nothing is drained".
+    """
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return {}
+    # Files with a dot are still being written.
+    return {path.name: _reason(path) for path in paths if not path.name.startswith(".")}
+
+
+def drain(folder: Path, service: str, reason: str) -> None:
+    """Write the file for a service, all at once. Raises Invalid for the reason, OSError."""
+    if not reason.strip() or not reason.isprintable() or len(reason) > REASON_CHARACTERS:
+        raise Invalid(
+            f"--reason: expected one line of 1 to {REASON_CHARACTERS} printable characters"
+        )
+    handle, unfinished = tempfile.mkstemp(dir=folder, prefix=".")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(f"{reason}\n")
+            os.fchmod(handle, 0o644)
+            file.flush()
+            os.fsync(handle)
+        Path(unfinished).replace(folder / service)
+    except BaseException:
+        Path(unfinished).unlink(missing_ok=True)
+        raise
+
+
+def undrain(folder: Path, service: str) -> None:
+    """Remove the file of a service, if there is one. Raises OSError."""
+    (folder / service).unlink(missing_ok=True)
+
+
+def _reason(path: Path) -> str:
+    # That the file is there is what counts.
+    try:
+        with path.open(errors="replace") as file:
+            return file.readline(REASON_CHARACTERS).strip()
+    except OSError as error:
+        return f"unknown: {error.strerror}"

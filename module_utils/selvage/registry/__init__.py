@@ -1,0 +1,1 @@
+"""ZooKeeper: connecting, reading, and keeping what was read current."""

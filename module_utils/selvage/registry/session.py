@@ -1,0 +1,68 @@
+"""A daemon's connection to the registry, for as long as the daemon lives."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from kazoo.client import KazooClient
+
+from ..system.journal import event
+from . import connection
+from .settings import RegistrySettings
+
+# A client that has only just been made has not yet begun to connect.
+_GIVE_UP_S: Final = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Session:
+    """A client that is made anew when kazoo gives it up, and tells when the registry is away.
+
+    `on_state` gets each `KazooState` on kazoo's thread, `on_client` each client, the first one
+    included, on the thread that calls.
+    """
+
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        on_state: Callable[[str], None],
+        on_client: Callable[[KazooClient], None],
+    ) -> None:
+        self._settings = settings
+        self._on_state = on_state
+        self._on_client = on_client
+        self._told = False
+        self._connect()
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection at this moment."""
+        return bool(self._client.connected)
+
+    def follow(self) -> None:
+        """Do what the connection's state asks for; to be called now and then."""
+        if connection.ended(self._client) and time.monotonic() - self._since > _GIVE_UP_S:
+            event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
+            self.close()
+            self._connect()
+        if self.connected != self._told:
+            self._told = self.connected
+            event(
+                _logger,
+                logging.INFO if self._told else logging.WARNING,
+                "the registry is there" if self._told else "the registry is away",
+                hosts=self._settings.place,
+            )
+
+    def close(self) -> None:
+        """End the session."""
+        connection.close(self._client)
+
+    def _connect(self) -> None:
+        self._since = time.monotonic()
+        self._client = connection.connect(self._settings, self._on_state)
+        self._on_client(self._client)
