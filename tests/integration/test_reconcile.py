@@ -21,8 +21,8 @@ from selvage.haproxy import services_file
 from selvage.haproxy.master import Master
 from selvage.haproxy.runtime import Runtime
 from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.reconciler.passes import Limits
 from selvage.reconciler.prober import Prober
-from selvage.reconciler.reconcile import Reconciler
 from selvage.registry.connection import RegistryUnavailable
 from selvage.system import lock
 
@@ -528,7 +528,7 @@ def test_concurrent_runs_take_turns(fabric):
 
 
 def test_a_lock_that_is_held_is_told(fabric, tmp_path):
-    reconciler = Reconciler(fabric.settings(), lock_limit_s=0.1)
+    reconciler = fabric.reconciler(Limits(lock_s=0.1))
     with (
         lock.held(tmp_path / "lock", 1, create=True),
         pytest.raises(lock.Locked, match="another reconciler is still at work"),
@@ -564,7 +564,7 @@ def test_an_instance_that_returns_while_it_drains_keeps_its_sessions(fabric):
     fabric.register(one.child)
     fabric.reconcile()
     client, answers = held_request(fabric, port, one)
-    reconciler, content = Reconciler(fabric.settings()), {"inventory": {two.child: b""}}
+    reconciler, content = fabric.reconciler(), {"inventory": {two.child: b""}}
     assert reconciler.run(lambda: content).again_s is not None
     assert fabric.answers(port) == {"two"}
     content["inventory"] = {one.child: b"", two.child: b""}
@@ -624,7 +624,7 @@ def test_a_file_that_cannot_be_written_changes_nothing(fabric, monkeypatch):
 def test_what_a_failed_pass_has_read_is_not_forgotten(fabric):
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     reconciler.run(lambda: {"inventory": {one.child: b""}})
     content = {"inventory": {one.child: b"", two.child: b""}}
     file = fabric.haproxy.services_config

@@ -9,8 +9,7 @@ import pytest
 from passes import passes
 
 from programs import free_port, wait_for
-from selvage.reconciler.reconcile import Reconciler
-from selvage.reconciler.stages import one_pass
+from selvage.reconciler.passes import Limits
 
 
 @pytest.fixture
@@ -31,10 +30,8 @@ def holes():
         yield make
 
 
-@pytest.fixture
-def hasty(monkeypatch):
-    """A pass waits as long for its probes as it does in production."""
-    monkeypatch.setattr(one_pass, "_PATIENCE_S", 0.05)
+# A pass waits as long for its probes as it does in production.
+HASTY = Limits()
 
 
 def down(fabric, service):
@@ -44,11 +41,11 @@ def down(fabric, service):
 
 
 @pytest.mark.parametrize("count", [1, 100])
-def test_instances_that_hang_delay_nobody_else(fabric, holes, hasty, monkeypatch, count):
+def test_instances_that_hang_delay_nobody_else(fabric, holes, monkeypatch, count):
     port, other = fabric.service(), fabric.service("zebra")
     one, two = fabric.instance("one"), fabric.instance("two")
     first = {"inventory": {one.child: b""}, "zebra": {one.child: b""}}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler(HASTY)
     passes(reconciler, first)
     hung = holes(count)
     content = {
@@ -65,22 +62,22 @@ def test_instances_that_hang_delay_nobody_else(fabric, holes, hasty, monkeypatch
     assert len(fabric.haproxy.servers("inventory")) == 2
     assert all(f" {child} " in fabric.services_file for child in hung)
     monkeypatch.undo()  # A probe, too, takes no longer than it does in production.
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler(HASTY)
     assert passes(reconciler, content) == []
     assert len(down(fabric, "inventory")) == count == len(fabric.haproxy.servers("inventory")) - 2
     assert fabric.answers(port) == {"one", "two"}
 
 
-def test_an_instance_that_hangs_leaves_as_fast_as_it_came(fabric, holes, hasty):
+def test_an_instance_that_hangs_leaves_as_fast_as_it_came(fabric, holes):
     """Whoever is probed still, and is no longer wanted, is not waited for."""
     port = fabric.service()
     one, (hung,) = fabric.instance("one"), holes(1)
     content = {"inventory": {one.child: b""}}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler(HASTY)
     passes(reconciler, content)
     assert reconciler.run(lambda: {"inventory": {one.child: b"", hung: b""}}).again_s is not None
     result = reconciler.run(lambda: content)
     assert (result.again_s, result.problems) == (None, ())
     assert hung not in fabric.services_file
     assert fabric.answers(port) == {"one"}
-    assert not Reconciler(fabric.settings()).run(lambda: content).changed
+    assert not fabric.reconciler().run(lambda: content).changed
