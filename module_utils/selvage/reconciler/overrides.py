@@ -19,6 +19,7 @@ from ..fields import Fields, Invalid
 from ..fields import read_document as read_json
 from ..formats.grammar import parse_address
 from ..haproxy.servers import server_name
+from ..system import files
 
 _PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})")
 
@@ -80,9 +81,7 @@ def put(folder: Path, override: Override, now: float, *, dry_run: bool = False) 
             return False
     if not dry_run:
         folder.mkdir(exist_ok=True)
-        draft = path.with_suffix(".new")
-        draft.write_text(json.dumps(asdict(override), sort_keys=True) + "\n", "utf-8")
-        draft.replace(path)
+        files.write(path, json.dumps(asdict(override), sort_keys=True) + "\n", durable=True)
     return True
 
 
@@ -91,7 +90,7 @@ def remove(folder: Path, server: str, *, dry_run: bool = False) -> bool:
     path = folder / f"{server}.json"
     found = path.exists()
     if not dry_run:
-        path.unlink(missing_ok=True)
+        files.remove(path, durable=found)
     return found
 
 
