@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .catalogue import Service
+from .formats.grammar import printable
 
 _HEAD_BYTES: Final = 4096
 # HAProxy's buffer, tune.bufsize.
@@ -219,6 +220,5 @@ def _failed(error: OSError, timeout_s: float) -> CheckResult:
 
 def _one_line(what: str, data: bytes = b"") -> str:
     """`what: data` as one printable, bounded line: the data comes from anywhere."""
-    text = " ".join(data.decode("ascii", "replace").split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return (f"{what}: {text}" if text else what)[:_DETAIL_CHARACTERS]
+    text = " ".join(data.decode("latin-1").split())
+    return printable(f"{what}: {text}" if text else what, _DETAIL_CHARACTERS)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from ..catalogue import Service
-from ..fields import Fields, Invalid
-from ..fields import read_document as read_json
+from ..catalogue import SERVICE_NAME, Service
+from ..fields import Fields, Invalid, read
 from ..formats.grammar import parse_address
 from ..haproxy.servers import server_name
 from ..system import files
@@ -42,15 +41,12 @@ def parse(service: Service, place: str, reason: str, lasts: str, now: float) -> 
     given = Fields({"for": lasts}, "")
     lasts_ms = given.duration("for", "1s", "720h")
     return _parse(
-        Fields(
-            {
-                "service": service.name,
-                "server": server_at(service, place),
-                "reason": reason,
-                "until": round(now + lasts_ms / 1000),
-            },
-            "",
-        )
+        {
+            "service": service.name,
+            "server": server_at(service, place),
+            "reason": reason,
+            "until": round(now + lasts_ms / 1000),
+        }
     )
 
 
@@ -125,23 +121,18 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Override:
-    document = read_json(path)
-    try:
-        return _parse(Fields(document, ""))
-    except Invalid as error:
-        raise Invalid(f"{path}: {error}") from error
+    return read(path, _parse)
 
 
-def _parse(fields: Fields) -> Override:
-    service = fields.text("service", r"[a-z0-9][a-z0-9_-]{0,62}", "a service")
+def _parse(document: Mapping[str, object]) -> Override:
+    fields = Fields(document, "")
+    service = fields.text("service", SERVICE_NAME, "a service")
     server = rf"{service}_[0-9a-f.:]+_[1-9][0-9]{{0,4}}"
     override = Override(
         service=service,
         server=fields.text("server", server, f"a server of {service}"),
-        reason=fields.text("reason", r".{1,200}", "one line of 1 to 200 characters"),
+        reason=fields.reason("reason"),
         until=fields.integer("until", 0, 2**53),
     )
-    if not override.reason.isprintable() or not override.reason.strip():
-        raise fields.fail("reason", "expected words that can be printed")
     fields.done()
     return override

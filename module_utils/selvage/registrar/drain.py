@@ -7,12 +7,9 @@ daemon and of the node, and nothing but a file has to be there for an operator t
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
-from ..fields import Invalid
+from ..fields import REASON_CHARACTERS, Fields
 from ..system import files
-
-REASON_CHARACTERS: Final = 200
 
 
 def drained(folder: Path) -> dict[str, str]:
@@ -30,10 +27,7 @@ def drained(folder: Path) -> dict[str, str]:
 
 def drain(folder: Path, service: str, reason: str) -> None:
     """Write the file for a service, all at once. Raises Invalid for the reason, OSError."""
-    if not reason.strip() or not reason.isprintable() or len(reason) > REASON_CHARACTERS:
-        raise Invalid(
-            f"--reason: expected one line of 1 to {REASON_CHARACTERS} printable characters"
-        )
+    reason = Fields({"--reason": reason}, "").reason("--reason")
     files.write(folder / service, f"{reason}\n", durable=True)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from ..formats.grammar import shown
+
 _POLL_S = 0.5
 
 
@@ -109,7 +111,7 @@ def _first_line(answer: str) -> str:
     line = answer.strip().partition("\n")[0]
     if "not currently serving" in line:
         return "runs, but finds no quorum"
-    return f"answers {line[:80]!r}" if line else "hangs up without an answer"
+    return f"answers {shown(line)}" if line else "hangs up without an answer"
 
 
 def _ask(address: str, port: int, word: str, timeout_s: float) -> str:

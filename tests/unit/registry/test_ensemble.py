@@ -146,7 +146,7 @@ def test_one_member_leads(ensemble, mode, count):
 def test_an_answer_that_is_none(ensemble):
     ensemble.answer(FORBIDDEN, "", srvr("follower"))
     assert [status.problem for status in ensemble.look()] == [
-        "answers 'srvr is not executed because it is not in the whitelist.'",
+        'answers "srvr is not executed because it is not in the whitelist."',
         "hangs up without an answer",
         None,
     ]
