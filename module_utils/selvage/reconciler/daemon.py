@@ -263,7 +263,7 @@ class Daemon:
         status = "; ".join([self._summary, *self._problems])
         if status != self._status:
             self._status = status
-            systemd.notify(f"STATUS={status}")
+            systemd.status(status)
 
     def _measure(self) -> None:
         connected = self._session.connected

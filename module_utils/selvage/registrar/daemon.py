@@ -247,7 +247,7 @@ class Registrar:
         )
         if status != self._status:
             self._status = status
-            systemd.notify(f"STATUS={status}")
+            systemd.status(status)
 
 
 def _say(level: int, sentence: str, announcement: Announcement, **more: object) -> None:
