@@ -13,7 +13,6 @@ import os
 import re
 import selectors
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from typing import Final
 
 from .catalogue import Service
 from .formats.grammar import printable
+from .system.tcp import connect
 
 _HEAD_BYTES: Final = 4096
 # HAProxy's buffer, tune.bufsize.
@@ -163,7 +163,7 @@ class _Conversation:
 
     def __init__(self, address: str, port: int, timeout_s: float) -> None:
         self._deadline = time.monotonic() + timeout_s
-        self._socket = socket.create_connection((address, port), timeout_s)
+        self._socket = connect(address, port, timeout_s)
         self._received = b""
 
     def __enter__(self) -> _Conversation:

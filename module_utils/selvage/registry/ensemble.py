@@ -7,13 +7,13 @@ a member's mode and newest transaction; the leader's `mntr` how many followers a
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ..formats.grammar import shown
+from ..system.tcp import connect
 
 _POLL_S = 0.5
 
@@ -115,7 +115,7 @@ def _first_line(answer: str) -> str:
 
 
 def _ask(address: str, port: int, word: str, timeout_s: float) -> str:
-    with socket.create_connection((address, port), timeout=timeout_s) as connection:
+    with connect(address, port, timeout_s) as connection:
         connection.sendall(word.encode())
         answer = b""
         while piece := connection.recv(65536):
