@@ -6,6 +6,7 @@ for one, the next pass finds in what HAProxy runs and in the services file.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -22,11 +23,11 @@ from ..planning.wanted import read_service
 from ..registry.connection import RegistryUnavailable, connected
 from ..registry.view import Content, RegistryView
 from ..system import lock
-from . import metrics, overrides
+from . import metrics
 from .memory import Memory, MemoryFile
 from .metrics import Snapshot
 from .names import Resolver
-from .overrides import Override
+from .overrides import Override, Overrides
 from .prober import Prober
 from .result import Result, ServiceResult
 from .settings import Settings
@@ -121,6 +122,7 @@ class Reconciler:
         self._unfinished: frozenset[str] | None = None
         self._standing: tuple[str, ...] = ()
         self._overrides: tuple[Override, ...] = ()
+        self._override_files = Overrides(self._directory / "overrides")
         self._passed_at = 0.0
         self.latest: dict[str, ServiceResult] = {}
 
@@ -141,7 +143,10 @@ class Reconciler:
         with lock.held(self._directory / "lock", self._lock_limit_s, create=not dry_run):
             content = registry()
             memory = self._state.memory = self._memory.load()
-            found, problems = overrides.load(self._directory / "overrides", time.time())
+            found, problems = self._override_files.load(time.time())
+            if not dry_run:
+                with contextlib.suppress(OSError):  # They have no effect, and the disk is told of.
+                    self._override_files.clear(time.time())
             maintained = frozenset(override.server for override in found)
             # Names get addresses, and overrides begin and end, without a change in the registry.
             whole = whole or self._unresolved or maintained != self._maintained
