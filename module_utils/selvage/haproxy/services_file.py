@@ -63,7 +63,5 @@ def write(settings: HAProxySettings, sections: Mapping[str, Section]) -> Filed:
         # HAProxy may read it as another user, whatever our umask.
         status = files.write(target, text, durable=True)
     except OSError as error:
-        raise FileFailed(
-            f"{target}: cannot be written: {error.strerror}; nothing was changed"
-        ) from error
+        raise FileFailed(f"{target}: cannot be written: {error.strerror}") from error
     return Filed(text, sections, _signature(status))

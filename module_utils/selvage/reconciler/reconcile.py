@@ -57,8 +57,16 @@ def reconcile(
     """Pass after pass until nothing drains, or one dry run. Raises one of `FAILURES`.
 
     For `released` services the guards do not count. Others can work between two passes, so each
-    reads the whole registry anew.
+    reads the whole registry anew. Once a pass has been made, what ends the run is a problem of its
+    result: what was done is told with it.
     """
+    try:
+        return _reconcile(settings, dry_run=dry_run, released=released)
+    except (RegistryUnavailable, lock.Locked) as failure:
+        raise type(failure)(f"{failure}; nothing was changed") from failure
+
+
+def _reconcile(settings: Settings, *, dry_run: bool, released: Collection[str]) -> Result:
     reconciler = Reconciler(settings)
     with connected(settings.registry) as client:
         view = RegistryView(client, settings.registry.root, (s.name for s in settings.services))
@@ -84,7 +92,11 @@ def reconcile(
                 break
             pause_s = min(max(2 * pause_s, result.again_s), 1.0)
             time.sleep(pause_s)
-            result = result.then(reconciler.run(registry, released=released))
+            try:
+                result = result.then(reconciler.run(registry, released=released))
+            except FAILURES as failure:
+                problems = (f"{failure}; what was done before that stays",)
+                break
     problems = (*result.problems, *problems)
     problem = reconciler.measure(read_at=read_at, connected=True, problems=len(problems))
     return replace(result, problems=problems if problem is None else (*problems, problem))

@@ -38,8 +38,7 @@ def connected(settings: RegistrySettings) -> Iterator[KazooClient]:
         if not client.start_async().wait(settings.connect_timeout_ms / 1000):
             seconds = settings.connect_timeout_ms / 1000
             raise RegistryUnavailable(
-                f"the registry at {settings.place} cannot be reached within {seconds:g} s;"
-                " nothing was changed"
+                f"the registry at {settings.place} cannot be reached within {seconds:g} s"
             )
         yield client
     finally:
