@@ -11,12 +11,13 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
+from ..catalogue import SERVICE_NAME
 from .commands import _CONFIRMATIONS, CommandRefused
 from .sections import variable_name
 from .servers import LiveServer, LiveService
 from .socket import HAProxyUnavailable, exchange
 
-_SERVICE: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_SERVICE: Final = re.compile(SERVICE_NAME)
 _VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
 
 # srv_admin_state and srv_check_state: HAProxy's management guide, "show servers state".

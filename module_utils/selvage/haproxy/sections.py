@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ..catalogue import SERVICE_NAME
+
 HEADER: Final = """\
 # Written by Selvage's reconciler. Edits are overwritten: change the catalogue (fabric_services)
 # for options, the registry for servers.
 """
-_LISTEN: Final = re.compile(r"listen ([a-z0-9][a-z0-9_-]{0,62})")
+_LISTEN: Final = re.compile(rf"listen ({SERVICE_NAME})")
 _VARIABLE: Final = re.compile(r"    set-var (proc\.selvage\.\S+) .*")
 _BIND: Final = re.compile(r"^    bind 127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
 

@@ -6,10 +6,8 @@ never ends because of the registry or of HAProxy, and its own end changes nothin
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
-import queue
 import random
 import signal
 import time
@@ -25,6 +23,7 @@ from ..registry.session import Session
 from ..registry.view import Content, RegistryView
 from ..system import systemd
 from ..system.journal import event
+from ..system.loop import Events
 from . import overrides
 from .news import News
 from .passes import Limits, Reconciler
@@ -68,8 +67,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, config: Path) -> None:
         self._config = config
-        # Signal handlers put events too: SimpleQueue's `put` may interrupt itself.
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events = Events(_SIGNALS)
         self._stop = False
         self._ready = False
         self._news = News()
@@ -114,8 +112,7 @@ class Daemon:
 
     def run(self) -> None:
         """Keep HAProxy equal to the registry."""
-        for number, happening in _SIGNALS.items():
-            signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
+        self._events.listen()
         while not self._stop:
             self._wait()
             self._heed_overrides()
@@ -128,11 +125,8 @@ class Daemon:
 
     def _wait(self) -> None:
         """Until something is due, heeding what happens."""
-        wait_s = min(self._schedule.wait_s, _TURN_S)
-        with contextlib.suppress(queue.Empty):
-            self._heed(self._events.get(timeout=wait_s))
-            while True:
-                self._heed(self._events.get_nowait())
+        for happening in self._events.take(min(self._schedule.wait_s, _TURN_S)):
+            self._heed(happening)
 
     def _heed(self, happening: Event) -> None:
         if happening in (Event.CHANGED, Event.CONNECTED, Event.DISCONNECTED):
@@ -243,7 +237,7 @@ class Daemon:
         status = "; ".join([self._summary, *self._problems])
         if status != self._status:
             self._status = status
-            systemd.notify(f"STATUS={status}")
+            systemd.status(status)
 
     def _measure(self) -> None:
         connected = self._session.connected

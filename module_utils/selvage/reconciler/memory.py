@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ..system import files
+
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -76,11 +78,8 @@ class MemoryFile:
         text = _render(self.memory)
         if text == self._text:
             return
-        draft = self.path.with_name(f"{self.path.name}.new")
-        draft.unlink(missing_ok=True)  # It may be another user's.
-        draft.write_text(text, "utf-8")
-        draft.replace(self.path)
-        status = self.path.stat()
+        # Times are those of this boot: a crash of the computer may take what was noted last.
+        status = files.write(self.path, text)
         self._text, self._signature = text, (status.st_ino, status.st_mtime_ns)
 
 

@@ -6,6 +6,7 @@ for one, the next pass finds in what HAProxy runs and in the services file.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -19,10 +20,10 @@ from ..planning.circumstances import Circumstances
 from ..registry.connection import RegistryUnavailable
 from ..registry.view import Content
 from ..system import lock
-from . import metrics, overrides
+from . import metrics
 from .memory import Memory, MemoryFile
 from .metrics import Snapshot
-from .overrides import Override
+from .overrides import Override, Overrides
 from .prober import LIMIT_S, Prober
 from .readings import Readings
 from .result import Result, ServiceResult
@@ -61,6 +62,7 @@ class Reconciler:
         self._state = State(EMPTY, Memory(), Prober())
         self._readings = Readings(settings.services, self._memory.load().addresses)
         self._overrides: tuple[Override, ...] = ()
+        self._override_files = Overrides(self._directory / "overrides")
         # What the next pass looks at beside what changed; None means everything.
         self._unfinished: frozenset[str] | None = None
         self._passed_at = 0.0
@@ -83,7 +85,11 @@ class Reconciler:
         with lock.held(self._directory / "lock", self._limits.lock_s, create=not dry_run):
             memory = self._state.memory = self._memory.load()
             former = self._overrides
-            self._overrides, problems = overrides.load(self._directory / "overrides", time.time())
+            self._overrides, problems = self._override_files.load(time.time())
+            if not dry_run:
+                # Those that ended have no effect: a disk that keeps them is told of elsewhere.
+                with contextlib.suppress(OSError):
+                    self._override_files.clear(time.time())
             self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
             # Until the pass has ended well, the next one has to look at everything.
             unfinished, self._unfinished = self._unfinished, None

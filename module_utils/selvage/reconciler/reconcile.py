@@ -52,9 +52,13 @@ def reconcile(
     reconciler = Reconciler(settings, limits)
     with ExitStack() as stack:
         registry = _Registry(settings, stack)
-        result = reconciler.run(registry.read, dry_run=dry_run, released=released)
+        try:
+            result = reconciler.run(registry.read, dry_run=dry_run, released=released)
+        except (RegistryUnavailable, lock.Locked) as failure:
+            raise type(failure)(f"{failure}; nothing was changed") from failure
         if dry_run:
             return result
+        problems: tuple[str, ...] = ()
         began, pause_s = time.monotonic(), 0.0
         begun_limit_s = _BEGUN_S + 1.5 * settings.reload_interval_ms / 1000
         while result.again_s is not None:
@@ -65,9 +69,12 @@ def reconcile(
                 break
             pause_s = min(max(2 * pause_s, result.again_s), _LONGEST_PAUSE_S)
             time.sleep(pause_s)
-            result = result.then(reconciler.run(registry.read, released=released))
-        problems: tuple[str, ...] = ()
-        if result.begun_s is not None:
+            try:
+                result = result.then(reconciler.run(registry.read, released=released))
+            except FAILURES as failure:
+                problems = (f"{failure}; what was done before that stays",)
+                break
+        if result.begun_s is not None and not problems:
             problems = ("not all that was begun could be done: run it again",)
     problems = (*result.problems, *problems)
     problem = reconciler.measure(

@@ -12,6 +12,7 @@ from kazoo.client import KazooClient
 from ..system.journal import event
 from . import connection
 from .settings import RegistrySettings
+from .unresolved import Unresolved
 
 # A client that has only just been made has not yet begun to connect.
 _GIVE_UP_S: Final = 5.0
@@ -31,8 +32,12 @@ class Session:
         settings: RegistrySettings,
         on_state: Callable[[str], None],
         on_client: Callable[[KazooClient], None],
+        *,
+        give_up_s: float = _GIVE_UP_S,
     ) -> None:
         self._settings = settings
+        self._give_up_s = give_up_s
+        self._unresolved = Unresolved(settings.hosts, give_up_s)
         self._on_state = on_state
         self._on_client = on_client
         self._told = False
@@ -45,10 +50,11 @@ class Session:
 
     def follow(self) -> None:
         """Do what the connection's state asks for; to be called now and then."""
-        if connection.ended(self._client) and time.monotonic() - self._since > _GIVE_UP_S:
+        if connection.ended(self._client) and time.monotonic() - self._since > self._give_up_s:
             event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
             self.close()
             self._connect()
+        self._unresolved.follow(connected=self.connected)
         if self.connected != self._told:
             self._told = self.connected
             event(
