@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
+from silence import silent_hosts
 
 from programs import Instance, ZooKeeper, free_port, wait_for
 
@@ -500,6 +501,15 @@ def test_without_a_registry_it_starts_gets_ready_and_registers_later(
     finally:
         zookeeper.start()
     wait_for(lambda: children(reader))
+
+
+def test_sigterm_is_acted_on_while_no_host_answers(registrar: Registrar) -> None:
+    with silent_hosts(3) as hosts:
+        registrar.document["registry"] |= {"hosts": hosts, "session_timeout": "10m"}
+        registrar.start()
+        wait_for(lambda: "READY=1" in registrar.said)
+        registrar.tell(signal.SIGTERM)
+        assert registrar.wait() == 0
 
 
 def test_a_registry_that_hangs_does_not_stop_the_loop(
