@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backup import age, client, restore
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
 from silence import silent_hosts
@@ -528,6 +529,19 @@ def test_a_registry_that_hangs_does_not_stop_the_loop(
         assert registrar.wait() == 0
     finally:
         zookeeper.send(signal.SIGCONT)
+
+
+def test_it_comes_back_to_a_registry_that_was_restored(
+    registrar: Registrar, own_zookeeper: ZooKeeper
+) -> None:
+    registrar.document["registry"] |= {"hosts": [own_zookeeper.host], "session_timeout": "1s"}
+    age(own_zookeeper)
+    registrar.start()
+    with client(own_zookeeper) as before:
+        wait_for(lambda: children(before))
+    restore(own_zookeeper)
+    with client(own_zookeeper) as after:
+        wait_for(lambda: children(after))
 
 
 def test_a_drained_service_is_out_until_it_is_let_back_in(

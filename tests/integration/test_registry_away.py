@@ -6,8 +6,11 @@ import signal
 import threading
 
 import pytest
+from backup import age, client, restore
+from daemon import Daemon
 from silence import silent_hosts
 
+from conftest import fabric_of
 from programs import wait_for
 from selvage.fields import Fields
 from selvage.registry.connection import RegistryUnavailable, close, connect, connected
@@ -40,18 +43,18 @@ def test_a_run_waits_no_longer_than_it_shall():
 
 def test_one_host_that_answers_is_enough(zookeeper):
     with silent_hosts(12) as hosts:
-        client = connect(settings([*hosts, zookeeper.host], connect_timeout="2s"))
-        wait_for(lambda: client.connected)
-        close(client)
+        one = connect(settings([*hosts, zookeeper.host], connect_timeout="2s"))
+        wait_for(lambda: one.connected)
+        close(one)
 
 
 def test_a_session_that_nobody_answers_any_more_is_left(zookeeper):
     """The server hangs: it says nothing to the request that ends the session."""
-    client = connect(settings([zookeeper.host]))
-    wait_for(lambda: client.connected)
+    one = connect(settings([zookeeper.host]))
+    wait_for(lambda: one.connected)
     zookeeper.send(signal.SIGSTOP)
     try:
-        closing = threading.Thread(target=close, args=(client,), daemon=True)
+        closing = threading.Thread(target=close, args=(one,), daemon=True)
         closing.start()
         closing.join(60)
         assert not closing.is_alive()
@@ -74,3 +77,34 @@ def test_signals_are_acted_on_while_no_host_answers(fabric, daemon):
         wait_for(lambda: "new configuration" in daemon.log)
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.process.wait(60) == 0
+
+
+@pytest.fixture
+def own_fabric(own_zookeeper, haproxy, tmp_path):
+    with fabric_of(own_zookeeper, haproxy, tmp_path) as fabric:
+        fabric.document["registry"]["session_timeout"] = "1s"
+        yield fabric
+
+
+@pytest.fixture
+def own_daemon(own_fabric, tmp_path):
+    daemon = Daemon(own_fabric, tmp_path)
+    yield daemon
+    daemon.close()
+
+
+def test_the_reconciler_comes_back_to_a_registry_that_was_restored(own_fabric, own_daemon):
+    age(own_fabric.zookeeper)
+    port = own_fabric.service()
+    one, two = own_fabric.instance("one"), own_fabric.instance("two")
+    own_fabric.register(one.child)
+    own_daemon.start()
+    wait_for(lambda: own_fabric.answers(port) == {"one"})
+    restore(own_fabric.zookeeper)
+    with client(own_fabric.zookeeper) as own_fabric.client:
+        for instance in (one, two):
+            own_fabric.register(instance.child)
+        wait_for(lambda: own_fabric.answers(port) == {"one", "two"})
+        # It watches, too.
+        own_fabric.deregister(one.child)
+        wait_for(lambda: own_fabric.answers(port) == {"two"})

@@ -15,12 +15,18 @@ from .settings import RegistrySettings
 
 # A client that has only just been made has not yet begun to connect.
 _GIVE_UP_S: Final = 5.0
+# Without a connection: of the session nothing is left that another one could not do.
+_TIMEOUTS: Final = 3
 
 _logger = logging.getLogger(__name__)
 
 
 class Session:
-    """A client that is made anew when kazoo gives it up, and tells when the registry is away.
+    """A client that is made anew when it is of no more use, and tells when the registry is away.
+
+    kazoo gives up for good after an unexpected reply. And members refuse a session that has seen
+    newer transactions than theirs: after the registry was restored from a backup, they do so for as
+    long as the client lives.
 
     `on_state` gets each `KazooState` on kazoo's thread, `on_client` each client, the first one
     included, on the thread that calls.
@@ -33,6 +39,7 @@ class Session:
         on_client: Callable[[KazooClient], None],
     ) -> None:
         self._settings = settings
+        self._patience_s = _TIMEOUTS * settings.session_timeout_ms / 1000
         self._on_state = on_state
         self._on_client = on_client
         self._told = False
@@ -45,10 +52,15 @@ class Session:
 
     def follow(self) -> None:
         """Do what the connection's state asks for; to be called now and then."""
-        if connection.ended(self._client) and time.monotonic() - self._since > _GIVE_UP_S:
+        now = time.monotonic()
+        if self.connected:
+            self._since = now
+        elif connection.ended(self._client) and now - self._since > _GIVE_UP_S:
             event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
-            self.close()
-            self._connect()
+            self._renew()
+        elif self._client.last_zxid and now - self._since > self._patience_s:
+            event(_logger, logging.WARNING, "no way back to the session, beginning a new one")
+            self._renew()
         if self.connected != self._told:
             self._told = self.connected
             event(
@@ -61,6 +73,10 @@ class Session:
     def close(self) -> None:
         """End the session."""
         connection.close(self._client)
+
+    def _renew(self) -> None:
+        self.close()
+        self._connect()
 
     def _connect(self) -> None:
         self._since = time.monotonic()
