@@ -97,6 +97,15 @@ def zookeeper() -> Iterator[ZooKeeper]:
 
 
 @pytest.fixture
+def own_zookeeper() -> Iterator[ZooKeeper]:
+    """Nobody else's, so that a test may do to it what others would not survive."""
+    program = ZooKeeper()
+    program.start()
+    yield program
+    program.close()
+
+
+@pytest.fixture
 def haproxy() -> Iterator[HAProxy]:
     program = HAProxy()
     program.start()
