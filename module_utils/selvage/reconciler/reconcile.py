@@ -7,27 +7,25 @@ for one, the next pass finds in what HAProxy runs and in the services file.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from ..fields import Invalid
-from ..formats.registrations import Reading, hosts
 from ..haproxy import services_file
 from ..haproxy.services_file import EMPTY
 from ..haproxy.socket import HAProxyUnavailable
 from ..planning.circumstances import Circumstances
-from ..planning.wanted import read_service
 from ..registry.connection import RegistryUnavailable, connected
 from ..registry.view import Content, RegistryView
 from ..system import lock
 from . import metrics, overrides
 from .memory import Memory, MemoryFile
 from .metrics import Snapshot
-from .names import Resolver
 from .overrides import Override
 from .prober import Prober
+from .readings import Readings
 from .result import Result, ServiceResult
 from .settings import Settings
 from .stages.one_pass import Pass, State
@@ -42,10 +40,6 @@ FAILURES: Final = (
 )
 # HAProxy 2.6 keeps idle connections to a server for some seconds, and the server with them.
 _GRACE_S: Final = 15.0
-
-# How soon to ask again for the address of a name, and to see whether a new one has one by now.
-_LOOK_UP_S: Final = 5.0
-_NAMES_S: Final = 0.02
 
 Registry = Callable[[], Content]
 
@@ -89,16 +83,6 @@ def reconcile(
     return replace(result, problems=problems if problem is None else (*problems, problem))
 
 
-@dataclass(frozen=True)
-class _Known:
-    """One service's registrations as they were read last, and what they were read from."""
-
-    content: Mapping[str, bytes] | str
-    hosts: frozenset[str]
-    addresses: Mapping[str, str]
-    reading: Reading
-
-
 class Reconciler:
     """Makes HAProxy equal to the registry, pass by pass.
 
@@ -107,15 +91,11 @@ class Reconciler:
 
     def __init__(self, settings: Settings, *, lock_limit_s: float = 30.0) -> None:
         self._settings = settings
-        self._ports = frozenset(service.port for service in settings.services)
         self._lock_limit_s = lock_limit_s
         self._directory = Path(settings.state_directory)
         self._memory = MemoryFile(self._directory / "memory.json")
         self._state = State(EMPTY, Memory(), Prober(), {})
-        self._resolver = Resolver(self._memory.load().addresses)
-        self._unresolved = False
-        self._awaited: frozenset[str] = frozenset()
-        self._known: dict[str, _Known] = {}
+        self._readings = Readings(settings.services, self._memory.load().addresses)
         self._maintained: frozenset[str] = frozenset()
         # What the next pass looks at beside what changed; None means everything.
         self._unfinished: frozenset[str] | None = None
@@ -144,16 +124,16 @@ class Reconciler:
             found, problems = overrides.load(self._directory / "overrides", time.time())
             maintained = frozenset(override.server for override in found)
             # Names get addresses, and overrides begin and end, without a change in the registry.
-            whole = whole or self._unresolved or maintained != self._maintained
+            whole = whole or self._readings.unresolved or maintained != self._maintained
             whole = whole or self._unfinished is None
             # Until the pass has ended well, the next one has to look at everything.
             unfinished, self._unfinished = self._unfinished or frozenset(), None
             # A dry run is one pass, and shows what several would do.
-            changed = self._read(content, whole=whole, patient=dry_run)
+            changed = self._readings.read(content, whole=whole, patient=dry_run)
             self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
             one = Pass(
                 self._settings,
-                {name: known.reading for name, known in self._known.items()},
+                self._readings.latest,
                 self._node(memory, maintained, released),
                 self._state,
                 names=None if whole else (unfinished | changed) - self._state.refused.keys(),
@@ -178,11 +158,11 @@ class Reconciler:
         result = replace(result, problems=(*result.problems, *standing, *problems))
         looks_s = [max(0.0, override.until - time.time()) for override in found]
         looks_s += [result.look_s] if result.look_s is not None else []
-        looks_s += [_LOOK_UP_S] if self._unresolved else []
-        if self._awaited:
-            again_s = _NAMES_S if result.again_s is None else min(result.again_s, _NAMES_S)
-            result = replace(result, again_s=again_s)
-        return replace(result, look_s=min(looks_s, default=None))
+        looks_s += [self._readings.look_s] if self._readings.look_s is not None else []
+        agains_s = [s for s in (result.again_s, self._readings.again_s) if s is not None]
+        return replace(
+            result, again_s=min(agains_s, default=None), look_s=min(looks_s, default=None)
+        )
 
     def measure(self, *, read_at: float, connected: bool, problems: int) -> str | None:
         """Write the metrics, with these parts of the `Snapshot`; the problem with that, if any."""
@@ -217,37 +197,9 @@ class Reconciler:
             released=released,
         )
 
-    def _read(self, content: Content, *, whole: bool, patient: bool) -> set[str]:
-        """Read the registrations that changed; the names of their services."""
-        new: dict[str, frozenset[str]] = {}
-        for name, found in content.items():
-            known = self._known.get(name)
-            if known is None or not (known.content is found or known.content == found):
-                new[name] = frozenset() if isinstance(found, str) else hosts(found)
-            elif whole and known.hosts:
-                new[name] = known.hosts
-        names = frozenset().union(*new.values())
-        addresses = self._resolver.addresses(names, patient=patient) if names else {}
-        self._unresolved = bool(names - addresses.keys())
-        self._awaited = self._resolver.awaited & names
-        changed = set()
-        for service in self._settings.services:
-            # Whoever lacks an address for a moment would look like someone who left.
-            if service.name not in new or new[service.name] & self._awaited:
-                continue
-            found = content[service.name]
-            own = {host: addresses[host] for host in new[service.name] if host in addresses}
-            known = self._known.get(service.name)
-            if known is not None and known.content == found and known.addresses == own:
-                continue
-            reading = read_service(service, found, own, self._ports)
-            self._known[service.name] = _Known(found, new[service.name], own, reading)
-            changed.add(service.name)
-        return changed
-
     def _remember(self) -> tuple[str, ...]:
         """Save the memory; the problem with that, if there is one."""
-        self._state.memory.addresses = dict(self._resolver.known)
+        self._state.memory.addresses = dict(self._readings.addresses)
         try:
             self._memory.save()
         except OSError as error:
