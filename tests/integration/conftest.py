@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +15,8 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
-from selvage.reconciler import names, prober, settings
+from selvage.reconciler import names, settings
+from selvage.reconciler import reconcile as reconciling
 from selvage.reconciler.reconcile import Result, reconcile
 from selvage.reconciler.stages import one_pass
 
@@ -24,13 +26,10 @@ ROOTS = itertools.count(1)
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What reconciles in this process waits for instances and names for as long as they take."""
-    for module, name in (
-        (prober, "LIMIT_S"),
-        (one_pass, "LIMIT_S"),
-        (one_pass, "_PATIENCE_S"),
-        (names, "WAIT_S"),
-    ):
-        monkeypatch.setattr(module, name, 60.0)
+    patient_prober = functools.partial(reconciling.Prober, limit_s=60.0)
+    monkeypatch.setattr(reconciling, "Prober", patient_prober)
+    monkeypatch.setattr(one_pass, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(names, "WAIT_S", 60.0)
 
 
 @dataclass

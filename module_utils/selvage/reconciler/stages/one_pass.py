@@ -38,7 +38,7 @@ from ...planning.steps import (
     Undrain,
 )
 from ..memory import Memory, now
-from ..prober import LIMIT_S, Probe, Prober
+from ..prober import Probe, Prober
 from ..result import Result, ServiceResult
 from ..settings import Settings
 from . import quarantine
@@ -218,7 +218,7 @@ class Pass:
         decisive = {p.future for p in probes if p.service in waiting and p.healthy is None}
         if not decisive and not any(p.healthy for p in probes if p.service in waiting):
             return plan
-        wait(decisive, LIMIT_S if self._dry_run else _PATIENCE_S)
+        wait(decisive, self._state.prober.limit_s if self._dry_run else _PATIENCE_S)
         return self._plan()
 
     def _forget_undrained(self) -> None:
@@ -327,7 +327,7 @@ class Pass:
         self._commands.append("reload")
         fresh = self._probe_fresh(plan)
         if self._dry_run:
-            wait([probe.future for *_, probe in fresh], LIMIT_S)
+            wait([probe.future for *_, probe in fresh], self._state.prober.limit_s)
             self._demote(fresh)
             return self._persist(first), replace(plan, services=())
         self._state.memory.reloaded_at = now()
@@ -414,7 +414,7 @@ class Pass:
                 waiting[probe.future] = (name, step, probe)
             else:
                 yield name, step, probe.healthy
-        patience_s = LIMIT_S if self._dry_run else _PATIENCE_S
+        patience_s = self._state.prober.limit_s if self._dry_run else _PATIENCE_S
         with contextlib.suppress(TimeoutError):
             for future in as_completed([*waiting], patience_s):
                 name, step, probe = waiting.pop(future)
