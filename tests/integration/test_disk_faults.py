@@ -12,10 +12,10 @@ import pytest
 from daemon import MODULES
 
 RUN = """
-import sys
+import functools, sys
 from pathlib import Path
-from selvage.reconciler import prober, reconcile, settings
-prober.LIMIT_S = 60
+from selvage.reconciler import reconcile, settings
+reconcile.Prober = functools.partial(reconcile.Prober, limit_s=60.0)
 try:
     print(*reconcile.reconcile(settings.load(Path(sys.argv[1]))).problems, sep="\\n")
 except reconcile.FAILURES as failure:

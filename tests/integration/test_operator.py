@@ -35,10 +35,12 @@ def selvage(fabric, tmp_path):
     """The operator's command, as a process; what it printed, once it ended with `code`."""
 
     # What Python loads late may not be there for another user.
-    program = "import encodings.idna, sys; from selvage import __main__;"
+    program = "import encodings.idna, functools, sys; from selvage import __main__;"
     # A busy machine may take its time to answer.
     program += (
-        "from selvage.reconciler import prober; prober.LIMIT_S = 60; sys.exit(__main__.main())"
+        "from selvage.reconciler import reconcile;"
+        "reconcile.Prober = functools.partial(reconcile.Prober, limit_s=60.0);"
+        "sys.exit(__main__.main())"
     )
 
     def run(*arguments, code=0):

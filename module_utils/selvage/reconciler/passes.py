@@ -24,7 +24,7 @@ from . import metrics
 from .memory import Memory, MemoryFile
 from .metrics import Snapshot
 from .overrides import Override, Overrides
-from .prober import LIMIT_S, Prober
+from .prober import Prober
 from .readings import Readings
 from .result import Result, ServiceResult
 from .settings import Settings
@@ -42,6 +42,8 @@ class Limits:
     lock_s: float = 30.0
     # Most instances answer within a few milliseconds.
     probes_s: float = 0.05
+    # Who has not answered its probe by then joins DOWN, and HAProxy's own checks raise it.
+    probe_s: float = 1.0
     # HAProxy 2.6 keeps idle connections to a server for some seconds, and the server with them.
     # Sessions may last for hours: they are left to later runs.
     drains_s: float = 15.0
@@ -59,7 +61,7 @@ class Reconciler:
         self._services = {service.name: service for service in settings.services}
         self._directory = Path(settings.state_directory)
         self._memory = MemoryFile(self._directory / "memory.json")
-        self._state = State(EMPTY, Memory(), Prober())
+        self._state = State(EMPTY, Memory(), Prober(limit_s=limits.probe_s))
         self._readings = Readings(settings.services, self._memory.load().addresses)
         self._overrides: tuple[Override, ...] = ()
         self._override_files = Overrides(self._directory / "overrides")
@@ -109,7 +111,7 @@ class Reconciler:
                 moved = {override.service for override in {*former} ^ {*self._overrides}}
                 names = None if whole else (changed | moved | (unfinished or set())) & self._names
                 planner = self._planner(memory, self._readings.latest, released)
-            patience_s = LIMIT_S if dry_run else self._limits.probes_s
+            patience_s = self._limits.probe_s if dry_run else self._limits.probes_s
             one = Pass(self._settings, planner, self._state, patience_s=patience_s, dry_run=dry_run)
             try:
                 passed = one.run(names)
