@@ -6,9 +6,14 @@ import errno
 import re
 import socket
 import subprocess
+from typing import Final
 
+from ..formats.grammar import printable
 from .places import HAProxySettings
 from .services_file import FileFailed
+
+# How much of HAProxy's words a message has: an alert may hold two paths.
+_SHOWN: Final = 600
 
 
 def complaint(settings: HAProxySettings, text: str) -> str | None:
@@ -40,7 +45,9 @@ def complaint(settings: HAProxySettings, text: str) -> str | None:
         r"\[ALERT\] +\([0-9]+\) : (?:config : )?(?:parsing \[/dev/stdin:\d+\] : )?(.+)",
         result.stdout,
     )
-    return alert[1] if alert else f"exit {result.returncode}: {' '.join(result.stdout.split())}"
+    if alert is None:
+        return f"exit {result.returncode}: {printable(' '.join(result.stdout.split()), _SHOWN)}"
+    return printable(alert[1], _SHOWN)
 
 
 def occupied(port: int) -> str | None:
