@@ -30,6 +30,7 @@ _ZEROS: Final = (
             "disable",
             "drain",
             "maxconn",
+            "open",
             "remove",
             "undrain",
             "weight",

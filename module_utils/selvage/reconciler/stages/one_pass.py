@@ -31,6 +31,7 @@ from ...planning.steps import (
     Admit,
     Disable,
     Drain,
+    OpenFrontend,
     Remove,
     Replace,
     SetMaxConnections,
@@ -386,6 +387,8 @@ class Pass:
                     self._execute("maxconn", step.name, line)
                 case Undrain():
                     self._execute("undrain", step.name, commands.undrain(name, step.name))
+                case OpenFrontend():
+                    self._execute("open", step.name, commands.open_frontend(name))
                 case Disable():
                     self._execute("disable", step.name, commands.disable(name, step.name))
         joining = Counter(name for name, _ in joins)
