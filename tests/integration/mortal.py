@@ -8,7 +8,6 @@ is run, and right after HAProxy was told to do something. Per run one line comes
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selvage.reconciler import reconcile, settings
+from selvage.reconciler.passes import Limits
 
 
 class Life:
@@ -49,13 +49,13 @@ _sendall = socket.socket.sendall
 socket.socket.sendall = sendall
 sys.addaudithook(audit)
 # Who looks on a busy machine late has to find the same as who looks at once.
-reconcile.Prober = functools.partial(reconcile.Prober, limit_s=60.0)
+LIMITS = Limits(probe_s=60.0)
 for line in sys.stdin:
     child = os.fork()
     if not child:
         chosen = settings.load(Path(sys.argv[1]))
         Life.left = int(line)
-        result = reconcile.reconcile(chosen)
+        result = reconcile.reconcile(chosen, limits=LIMITS)
         Life.left = sys.maxsize
         os.write(1, f"done {result.problems}\n".encode())
         os._exit(0)

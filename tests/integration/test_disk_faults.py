@@ -12,12 +12,14 @@ import pytest
 from daemon import MODULES
 
 RUN = """
-import functools, sys
+import sys
 from pathlib import Path
 from selvage.reconciler import reconcile, settings
-reconcile.Prober = functools.partial(reconcile.Prober, limit_s=60.0)
+from selvage.reconciler.passes import Limits
+limits = Limits(probe_s=60.0)
 try:
-    print(*reconcile.reconcile(settings.load(Path(sys.argv[1]))).problems, sep="\\n")
+    result = reconcile.reconcile(settings.load(Path(sys.argv[1])), limits=limits)
+    print(*result.problems, sep="\\n")
 except reconcile.FAILURES as failure:
     print(failure)
 """

@@ -38,8 +38,9 @@ def selvage(fabric, tmp_path):
     program = "import encodings.idna, functools, sys; from selvage import __main__;"
     # A busy machine may take its time to answer.
     program += (
-        "from selvage.reconciler import reconcile;"
-        "reconcile.Prober = functools.partial(reconcile.Prober, limit_s=60.0);"
+        "from selvage.operator import commands; from selvage.reconciler.passes import Limits;"
+        "patient = functools.partial(commands.reconcile, limits=Limits(probe_s=60.0));"
+        "commands.reconcile = patient;"
         "sys.exit(__main__.main())"
     )
 
@@ -410,6 +411,41 @@ def test_a_server_that_a_hand_took_out_is_told_and_repaired(fabric, four):
     )
     assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
     assert only(fabric.reconcile()).drift == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "reloads"),
+    [
+        ("disable frontend inventory", "disabled", False),
+        ("shutdown frontend inventory", "shut down", True),
+        ("set maxconn frontend inventory 0", "given the limit 0", True),
+    ],
+)
+def test_a_service_that_a_hand_stopped_is_told_and_takes_connections_again(
+    fabric, four, selvage, command, state, reloads
+):
+    port = fabric.service()
+    fabric.reconcile()
+    fabric.haproxy.ask(command)
+    drift = f"inventory was {state} and takes no connections"
+    assert f"\ndrift: {drift}; the next pass repairs it\n" in selvage("explain", "inventory")
+    assert (
+        selvage("status")
+        .splitlines()[0]
+        .endswith(f"  4 up, but the frontend was {state} and takes no connections")
+    )
+    planned = fabric.reconcile(dry_run=True)
+    assert planned.commands == (("reload",) if reloads else ("enable frontend inventory",))
+    repaired = fabric.reconcile()
+    assert only(repaired).drift == only(planned).drift == (drift,)
+    assert repaired.reloaded == reloads
+    assert repaired.commands == planned.commands
+    names = {instance.name for instance in four}
+    # A worker that was stopped may hold its port until it has ended.
+    wait_for(lambda: fabric.answers(port, 20) == names)
+    assert fabric.answers(port, 40) == names
+    assert not fabric.reconcile().changed
+    assert "\nHAProxy runs what is wanted.\n" in selvage("explain", "inventory")
 
 
 def test_an_edited_services_file_is_told_and_put_right(fabric, four, selvage):

@@ -69,7 +69,7 @@ def split(text: str) -> dict[str, Section]:
     variables: dict[str, str] = {}
     listens: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line and not line.startswith(" "):
             match = _LISTEN.fullmatch(line)
             lines = listens.setdefault(match[1], []) if match else []

@@ -99,7 +99,7 @@ def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
     any case and half of it is worth more than none.
     """
     servers = {}
-    for line in found.listen.splitlines():
+    for line in found.listen.split("\n"):
         if (server := _parse_server(name, line)) is not None:
             servers[server.name] = server
     return by_name(servers.values())

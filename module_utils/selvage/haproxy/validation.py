@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..formats.grammar import printable
 from .places import HAProxySettings
 from .sections import owner
 from .services_file import FileFailed
 
+# How much of HAProxy's words a message has: an alert may hold two paths.
+_SHOWN: Final = 600
 _ALERT: Final = re.compile(r"\[ALERT\] +\([0-9]+\) : (?:config : )?(.+)")
 # 2.6 and 3.0 write it with a capital where a proxy's name is taken.
 _PLACE: Final = re.compile(r"[Pp]arsing \[/dev/stdin:([0-9]+)\] ?: (.+)")
@@ -64,14 +67,13 @@ def _complaint(output: str, text: str, otherwise: str) -> Complaint:
     for alert in alerts:
         place = _PLACE.match(alert)
         # Nobody else sees the text, so that its lines mean nothing to an operator.
-        reason = place[2] if place else alert
+        reason = printable(place[2] if place else alert, _SHOWN)
         reasons.append(reason)
         name = owner(text, int(place[1])) if place else None
         if name is not None:
             services.setdefault(name, reason)
-    return Complaint(
-        reasons[0] if reasons else f"{otherwise}: {' '.join(output.split())}", services
-    )
+    whole = f"{otherwise}: {printable(' '.join(output.split()), _SHOWN)}"
+    return Complaint(reasons[0] if reasons else whole, services)
 
 
 def occupied(port: int) -> str | None:

@@ -15,13 +15,14 @@ from ..haproxy.servers import LiveServer, LiveService, Server, by_name, server_n
 from ..haproxy.text import Options, fingerprint, options_in, options_of, parse_servers
 from ..haproxy.text import section as render_section
 from .circumstances import Circumstances
-from .drift import differences, edits
+from .drift import closed, differences, edits
 from .guards import objection
 from .steps import (
     AddServer,
     Admit,
     Disable,
     Drain,
+    OpenFrontend,
     Remove,
     Replace,
     SetMaxConnections,
@@ -41,8 +42,8 @@ class ServicePlan:
     is not running. `held` says why the registry is not followed, `waiting` that only a health
     check is waited for. `drift` are differences between what runs and what was written for it,
     which someone else made. `before` is how many servers the service had. `steps` are for the
-    Runtime API, in order: what joins, then what changes, then what leaves; there are none when
-    `reload` says why a reload is needed.
+    Runtime API, in order: the frontend, then what joins, what changes and what leaves; there are
+    none when `reload` says why a reload is needed.
     """
 
     name: str
@@ -165,6 +166,8 @@ def _plan_service(
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
     changed = {step.name for step in steps} - added - removed
+    if live is not None and live.frontend == "disabled":
+        steps.insert(0, OpenFrontend(service.name))
     written = render_section(service.name, options, wanted)
     drift: tuple[str, ...] = ()
     if live is not None and reload is None:
@@ -172,11 +175,12 @@ def _plan_service(
         good = written if filed == wanted else render_section(service.name, options, filed)
         missing = served - {server.name for server in filed}
         drift = (
+            *closed(live, circumstances),
             *edits(service.name, section, good, missing),
             *differences(wanted, filed, found, circumstances),
         )
     if running and reload is None:
-        reload = _gap(wanted, found, steps)
+        reload = _reopening(live) or _gap(wanted, found, steps)
         if reload is not None and kept is not None:
             return _as_it_was(service, reading, section, filed, kept)
     return ServicePlan(
@@ -282,6 +286,13 @@ def _reload_reason(service: Service, live: LiveService | None) -> str | None:
     if live.fingerprint is None:
         return "runs with unknown options"
     return "changed options" if live.fingerprint != fingerprint(service) else None
+
+
+def _reopening(live: LiveService | None) -> str | None:
+    # No command opens a frontend that was shut down, and HAProxy 2.6 aborts when the limit of one
+    # is raised that holds connections back.
+    shut = live is not None and live.frontend not in ("open", "disabled")
+    return f"was {live.frontend}" if live is not None and shut else None
 
 
 def _as_live(server: Server) -> LiveServer:

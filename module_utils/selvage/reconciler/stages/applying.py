@@ -16,6 +16,7 @@ from ...planning.steps import (
     Admit,
     Disable,
     Drain,
+    OpenFrontend,
     Remove,
     Replace,
     SetMaxConnections,
@@ -65,7 +66,7 @@ class Applier:
                     joins.append((name, step))
                 case Drain() | Remove() | Replace():
                     leaves[name].append(step)
-                case SetWeight() | SetMaxConnections() | Undrain() | Disable():
+                case SetWeight() | SetMaxConnections() | Undrain() | Disable() | OpenFrontend():
                     self._change(name, step)
         joining = Counter(name for name, _ in joins)
         probing: set[str] = set()
@@ -83,7 +84,9 @@ class Applier:
         return Done(frozenset(probing), replaced)
 
     def _change(
-        self, service: str, step: SetWeight | SetMaxConnections | Undrain | Disable
+        self,
+        service: str,
+        step: SetWeight | SetMaxConnections | Undrain | Disable | OpenFrontend,
     ) -> None:
         match step:
             case SetWeight():
@@ -93,6 +96,8 @@ class Applier:
                 kind, line = "maxconn", commands.set_max_connections(service, step.name, limit)
             case Undrain():
                 kind, line = "undrain", commands.undrain(service, step.name)
+            case OpenFrontend():
+                kind, line = "open", commands.open_frontend(service)
             case Disable():
                 kind, line = "disable", commands.disable(service, step.name)
         self.sender.send(kind, step.name, line)

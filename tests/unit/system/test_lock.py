@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from selvage import lock
+from selvage.system import lock
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
 
