@@ -19,6 +19,8 @@ _URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
 _USER: Final = r"[A-Za-z0-9._-]{1,32}"
 _WORD: Final = r"[A-Za-z0-9._-]{1,63}"
 MAX_CONNECTIONS: Final = 1_000_000
+# HAProxy's configuration manual, `weight`. Registrations may hold more: shares of their service.
+WEIGHT_MAX: Final = 256
 
 
 @dataclass(frozen=True)
