@@ -1,4 +1,4 @@
-"""What a ZooKeeper with role `zookeeper`'s options refuses, and what it has to bear all the same."""
+"""What a ZooKeeper with role `zookeeper`'s options refuses, and what it has to bear nonetheless."""
 
 from __future__ import annotations
 
