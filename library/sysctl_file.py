@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage.system import files
 
 DOCUMENTATION = r"""
 ---
@@ -220,14 +221,6 @@ def settle(
     return outcome
 
 
-def write(path: Path, text: str) -> None:
-    """Replace the file at once, so that a boot never reads half of it."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    temporary.chmod(0o644)
-    temporary.replace(path)
-
-
 def shown(values: Mapping[str, str]) -> str:
     """Values as lines of a diff."""
     return "".join(f"{key} = {value}\n" for key, value in values.items())
@@ -256,7 +249,8 @@ def main() -> None:
             check=module.check_mode,
         )
         if outcome.text != previous and not module.check_mode:
-            write(path, outcome.text)
+            # A boot must never read half of it.
+            files.write(path, outcome.text, durable=True)
     except Refused as problem:
         module.fail_json(msg=f"{path} is unchanged: {problem}")
     except OSError as problem:

@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 ---
@@ -62,6 +58,9 @@ removed:
   returned: always
 """
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage.system import files
+
 
 def present(folder: Path) -> dict[str, str]:
     """The text of every file in the folder by its name; undecodable bytes are replaced."""
@@ -78,11 +77,7 @@ def write(path: Path, text: str) -> None:
         if not folder.exists():
             folder.mkdir()
             folder.chmod(0o755)
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".")
-    with os.fdopen(handle, "w", newline="") as file:
-        file.write(text)
-        os.fchmod(handle, 0o644)
-    Path(unfinished).replace(path)
+    files.write(path, text)
 
 
 def remove(path: Path, root: Path) -> None:

@@ -38,7 +38,8 @@ options:
     default: 2181
   expect:
     description:
-      - Ids that must serve, with every follower that answers in sync with the leader.
+      - Ids that must serve, with every follower that answers in sync with the leader. An id that
+        no member has is refused.
       - Empty means to report only.
     type: list
     elements: int
@@ -111,6 +112,7 @@ members:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage.fields import Invalid
 from ansible.module_utils.selvage.registry import ensemble
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -134,13 +136,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     parameters = module.params
-    statuses, wrong = ensemble.wait(
-        [ensemble.Member(**member) for member in parameters["members"]],
-        port=parameters["port"],
-        timeout_s=parameters["timeout"],
-        expected=parameters["expect"],
-        wait_s=parameters["wait"],
-    )
+    try:
+        statuses, wrong = ensemble.wait(
+            [ensemble.Member(**member) for member in parameters["members"]],
+            port=parameters["port"],
+            timeout_s=parameters["timeout"],
+            expected=parameters["expect"],
+            wait_s=parameters["wait"],
+        )
+    except Invalid as error:
+        module.fail_json(msg=str(error))
     if wrong:
         module.fail_json(
             msg=f"{'; '.join(wrong)} (waited {parameters['wait']} s): repair this first"

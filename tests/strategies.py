@@ -350,8 +350,9 @@ def live_services(draw, service, known=()):
         sessions=st.integers(0, 9),
     )
     mark = draw(mostly(fingerprint(service), "0" * 16, None))
+    frontend = draw(mostly("open", "disabled", "shut down", "given the limit 0"))
     servers = tuple(live_server(server, **draw(st.just({}) | states)) for server in found)
-    return LiveService(service.name, mark, servers)
+    return LiveService(service.name, mark, servers, frontend)
 
 
 def as_wanted(found):

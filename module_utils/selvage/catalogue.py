@@ -13,7 +13,8 @@ from typing import Final
 
 from .fields import Fields, Invalid, unique
 
-_NAME: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
+# A znode's name, a proxy's in HAProxy, and a part of file names: the same everywhere.
+SERVICE_NAME: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 _URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
 _USER: Final = r"[A-Za-z0-9._-]{1,32}"
 _WORD: Final = r"[A-Za-z0-9._-]{1,63}"
@@ -122,7 +123,7 @@ def find(services: Sequence[Service], name: str) -> Service:
 def _service(entry: Fields) -> Service:
     mode = entry.choice("mode", ("http", "tcp"), "http")
     service = Service(
-        name=entry.text("name", _NAME, "lower-case letters, digits, - and _, at most 63"),
+        name=entry.text("name", SERVICE_NAME, "lower-case letters, digits, - and _, at most 63"),
         port=entry.integer("port", 1, 65_535),
         mode=mode,
         balance=entry.choice(

@@ -13,7 +13,6 @@ import os
 import re
 import selectors
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from .catalogue import Service
+from .formats.grammar import printable
+from .system.tcp import connect
 
 _HEAD_BYTES: Final = 4096
 # HAProxy's buffer, tune.bufsize.
@@ -162,7 +163,7 @@ class _Conversation:
 
     def __init__(self, address: str, port: int, timeout_s: float) -> None:
         self._deadline = time.monotonic() + timeout_s
-        self._socket = socket.create_connection((address, port), timeout_s)
+        self._socket = connect(address, port, timeout_s)
         self._received = b""
 
     def __enter__(self) -> _Conversation:
@@ -219,6 +220,5 @@ def _failed(error: OSError, timeout_s: float) -> CheckResult:
 
 def _one_line(what: str, data: bytes = b"") -> str:
     """`what: data` as one printable, bounded line: the data comes from anywhere."""
-    text = " ".join(data.decode("ascii", "replace").split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return (f"{what}: {text}" if text else what)[:_DETAIL_CHARACTERS]
+    text = " ".join(data.decode("latin-1").split())
+    return printable(f"{what}: {text}" if text else what, _DETAIL_CHARACTERS)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+_T = TypeVar("_T")
+REASON_CHARACTERS: Final = 200
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,8}|0)(ms|s|m|h)")
 _MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
@@ -78,6 +80,15 @@ class Fields:
         """A string that matches `pattern` whole; `expected` describes it to the operator."""
         value = self._take(name, default)
         if not isinstance(value, str) or re.fullmatch(pattern, value) is None:
+            raise self.fail(name, f"expected {expected}, got {_shown(value)}")
+        return value
+
+    def reason(self, name: str) -> str:
+        """Words for whoever comes next: one line of up to `REASON_CHARACTERS` printable ones."""
+        value = self._take(name, REQUIRED)
+        words = isinstance(value, str) and value.isprintable() and value.strip()
+        if not isinstance(value, str) or not words or len(value) > REASON_CHARACTERS:
+            expected = f"one line of 1 to {REASON_CHARACTERS} printable characters"
             raise self.fail(name, f"expected {expected}, got {_shown(value)}")
         return value
 
@@ -182,6 +193,18 @@ def _shown(value: object) -> str:
     # Bounded and on one line: the input may be anything.
     text = value if isinstance(value, str) and re.fullmatch(r"[\w.-]+", value) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def read(path: Path, parse: Callable[[dict[str, object]], _T]) -> _T:
+    """What `parse` makes of the document in a JSON file.
+
+    Raises `fields.Invalid` with one line that begins with the path, also for what `parse` refuses.
+    """
+    document = read_document(path)
+    try:
+        return parse(document)
+    except Invalid as error:
+        raise Invalid(f"{path}: {error}") from error
 
 
 def read_document(path: Path) -> dict[str, object]:

@@ -10,7 +10,6 @@ import pytest
 from passes import passes
 
 from programs import wait_for
-from selvage.reconciler.reconcile import Reconciler
 
 
 class NameServer:
@@ -50,7 +49,7 @@ def test_a_name_without_an_answer_delays_no_other_service(fabric, name_server):
     port, other = fabric.service(), fabric.service("orders")
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b""}, "orders": {one.child: b""}}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, content)
     name_server.records["app2"] = None
     content = {
@@ -73,10 +72,10 @@ def test_a_name_server_that_fails_takes_no_traffic_away(fabric, name_server, ans
     one, two = fabric.instance("one"), fabric.instance("two")
     name_server.records = {"app1": "127.0.0.1", "app2": "127.0.0.1"}
     content = {"inventory": {"one": curator(one, "app1")}}
-    passes(Reconciler(fabric.settings()), content)
+    passes(fabric.reconciler(), content)
     name_server.records = {"app1": answer, "app2": "127.0.0.1"}
     content["inventory"]["two"] = curator(two, "app2")
-    again = Reconciler(fabric.settings())
+    again = fabric.reconciler()
     assert passes(again, content) == []
     assert fabric.answers(port) == {"one", "two"}
 
@@ -86,7 +85,7 @@ def test_an_unknown_name_is_refused_and_the_others_go_on(fabric, name_server):
     one, two = fabric.instance("one"), fabric.instance("two")
     name_server.records = {"app1": "127.0.0.1", "app2": ""}
     data = {"one": curator(one, "app1"), "two": curator(two, "app2")}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     assert passes(reconciler, {"inventory": data}) == []
     (refusal,) = reconciler.latest["inventory"].refused
     assert (refusal.child, "app2" in refusal.reason) == ("two", True)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from selvage.haproxy import services_file
 from selvage.haproxy.master import Master
 from selvage.haproxy.runtime import Runtime
 from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.reconciler.passes import Limits
 from selvage.reconciler.prober import Prober
-from selvage.reconciler.reconcile import Reconciler
 from selvage.registry.connection import RegistryUnavailable
 from selvage.system import lock
 
@@ -181,7 +181,8 @@ def test_an_unreachable_registry_changes_nothing(fabric):
         "hosts": [f"127.0.0.1:{free_port()}"],
         "connect_timeout": "300ms",
     }
-    with pytest.raises(RegistryUnavailable, match=r"^the registry at \S+ cannot be reached within"):
+    match = r"^the registry at \S+ cannot be reached within 0.3 s; nothing was changed$"
+    with pytest.raises(RegistryUnavailable, match=match):
         fabric.reconcile()
     assert fabric.services_file == before
     assert fabric.answers(port) == {"one"}
@@ -528,7 +529,7 @@ def test_concurrent_runs_take_turns(fabric):
 
 
 def test_a_lock_that_is_held_is_told(fabric, tmp_path):
-    reconciler = Reconciler(fabric.settings(), lock_limit_s=0.1)
+    reconciler = fabric.reconciler(Limits(lock_s=0.1))
     with (
         lock.held(tmp_path / "lock", 1, create=True),
         pytest.raises(lock.Locked, match="another reconciler is still at work"),
@@ -564,7 +565,7 @@ def test_an_instance_that_returns_while_it_drains_keeps_its_sessions(fabric):
     fabric.register(one.child)
     fabric.reconcile()
     client, answers = held_request(fabric, port, one)
-    reconciler, content = Reconciler(fabric.settings()), {"inventory": {two.child: b""}}
+    reconciler, content = fabric.reconciler(), {"inventory": {two.child: b""}}
     assert reconciler.run(lambda: content).again_s is not None
     assert fabric.answers(port) == {"two"}
     content["inventory"] = {one.child: b"", two.child: b""}
@@ -589,6 +590,35 @@ def test_a_session_that_outlives_the_drain_is_ended(fabric):
     client.join()
     assert answers != ["one"]
     assert one.server("inventory") not in fabric.haproxy.servers("inventory")
+
+
+def test_a_run_that_ends_early_says_what_it_did(fabric, zookeeper):
+    """It leaves servers that drain to the next run, but nobody may think that it did nothing."""
+    port = fabric.service(drain="1h")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    client, answers = held_request(fabric, port, one)
+    fabric.register(two.child)
+    fabric.deregister(one.child)
+    fabric.document["registry"]["session_timeout"] = "2s"
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(fabric.reconcile)
+        name = one.server("inventory")
+        wait_for(lambda: fabric.haproxy.servers("inventory")[name]["srv_admin_state"] == DRAIN)
+        zookeeper.stop()
+        try:
+            result = run.result(120)
+        finally:
+            zookeeper.start()
+    (problem,) = result.problems
+    assert problem.startswith("the registry does not answer")
+    assert problem.endswith("; what was done before that stays")
+    assert result.changed
+    assert result.services[0].added == (two.server("inventory"),)
+    one.release.set()
+    client.join()
+    assert answers == ["one"]
 
 
 def held_request(fabric, port, instance):
@@ -624,7 +654,7 @@ def test_a_file_that_cannot_be_written_changes_nothing(fabric, monkeypatch):
 def test_what_a_failed_pass_has_read_is_not_forgotten(fabric):
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     reconciler.run(lambda: {"inventory": {one.child: b""}})
     content = {"inventory": {one.child: b"", two.child: b""}}
     file = fabric.haproxy.services_config

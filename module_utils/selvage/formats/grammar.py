@@ -79,9 +79,9 @@ def parse_host(text: str) -> tuple[str, str | None]:
     return text.lower(), None
 
 
-def printable(text: str) -> str:
-    """Text from outside on one line, ASCII, bounded."""
-    return _bounded(text.encode("unicode_escape").decode("ascii"))
+def printable(text: str, most: int = _SHOWN) -> str:
+    """Text from outside on one line, ASCII, of at most so many characters."""
+    return _bounded(text.encode("unicode_escape").decode("ascii"), most)
 
 
 def shown(value: object) -> str:
@@ -151,5 +151,5 @@ def _is_label(key: str, text: object) -> bool:
     return bool(_WORD.fullmatch(key)) and isinstance(text, str) and bool(_LABEL.fullmatch(text))
 
 
-def _bounded(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+def _bounded(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

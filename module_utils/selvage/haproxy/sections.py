@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ..catalogue import SERVICE_NAME
+
 HEADER: Final = """\
 # Written by Selvage's reconciler. Edits are overwritten: change the catalogue (fabric_services)
 # for options, the registry for servers.
 """
-_LISTEN: Final = re.compile(r"listen ([a-z0-9][a-z0-9_-]{0,62})")
+_LISTEN: Final = re.compile(rf"listen ({SERVICE_NAME})")
 _VARIABLE: Final = re.compile(r"    set-var (proc\.selvage\.\S+) .*")
 _BIND: Final = re.compile(r"^    bind 127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
 
@@ -53,12 +55,21 @@ def assemble(sections: Mapping[str, Section]) -> str:
     return "\n".join([*parts, *(section.listen for section in ordered)])
 
 
+def owner(text: str, line: int) -> str | None:
+    """The service whose proxy holds this line of the text, counted from 1; None for no service."""
+    for above in reversed(text.split("\n")[:line]):
+        if above and not above.startswith(" "):
+            match = _LISTEN.fullmatch(above)
+            return match[1] if match else None
+    return None
+
+
 def split(text: str) -> dict[str, Section]:
     """The sections in a text, by service; what is of no service is left out."""
     variables: dict[str, str] = {}
     listens: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line and not line.startswith(" "):
             match = _LISTEN.fullmatch(line)
             lines = listens.setdefault(match[1], []) if match else []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..system import files
 from .places import HAProxySettings
 from .sections import Section, assemble, split
 
@@ -59,31 +59,9 @@ def write(settings: HAProxySettings, sections: Mapping[str, Section]) -> Filed:
     """
     target = Path(settings.services_config)
     text = assemble(sections)
-    # One name for all: the reconcile lock is held, and what a killed run left is overwritten.
-    draft = target.with_name(f"{target.name}.new")
     try:
-        draft.unlink(missing_ok=True)  # It may be another user's.
-        with draft.open("x", encoding="utf-8") as file:
-            # HAProxy may read it as another user, whatever our umask.
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            signature = _signature(os.fstat(file.fileno()))
-        draft.replace(target)
-        _sync(target.parent)
+        # HAProxy may read it as another user, whatever our umask.
+        status = files.write(target, text, durable=True)
     except OSError as error:
-        with contextlib.suppress(OSError):  # a read-only file system
-            draft.unlink()
-        raise FileFailed(
-            f"{target}: cannot be written: {error.strerror}; nothing was changed"
-        ) from error
-    return Filed(text, sections, signature)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        raise FileFailed(f"{target}: cannot be written: {error.strerror}") from error
+    return Filed(text, sections, _signature(status))

@@ -102,9 +102,12 @@ def _become_owner(configured: Settings) -> None:
 
 
 def _reconciled(configured: Settings, otherwise: str, released: Collection[str] = ()) -> Result:
-    """One reconcile; `otherwise` begins the line when it fails."""
+    """One run; `otherwise` begins the line when it fails.
+
+    It waits for no other service's servers that drain.
+    """
     try:
-        return reconcile(configured, released=released)
+        return reconcile(configured, released=released, awaited=released)
     except FAILURES as failure:
         raise Failed(f"{otherwise}: {failure}") from failure
 
@@ -120,9 +123,13 @@ def _known(result: Result, service: Service, server: str) -> bool:
 
 def _told(text: str, result: Result) -> str:
     """What was done, and beside it what was not."""
-    if result.problems:
+    problems = [problem for problem in result.problems if problem != result.away]
+    if result.away is not None:
+        # It takes no registry to do what an operator says.
+        text += f"\nThe registry is away: {result.away}"
+    if problems:
         print(text)
-        raise Failed("; ".join(result.problems))
+        raise Failed("; ".join(problems))
     return text
 
 

@@ -118,6 +118,7 @@ def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Sectio
         return others
     try:
         text = assemble({**filed, plan.name: plan.section})
-        return validation.complaint(settings.haproxy, text)
+        complaint = validation.complaint(settings.haproxy, text)
     except services_file.FileFailed as failure:
         return str(failure)
+    return None if complaint is None else complaint.reason

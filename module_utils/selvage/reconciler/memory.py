@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ..system import files
+
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -28,12 +30,15 @@ def now() -> float:
 class Memory:
     """`losses` holds, by service, pairs of time and number of servers; times are of `now`.
 
+    `drains` says since when servers drain, by `service/server`: HAProxy does not tell.
+
     `counters` are samples for Prometheus, by their name with labels.
     """
 
     counters: Counter[str] = field(default_factory=Counter)
     losses: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     reloaded_at: float | None = None
+    drains: dict[str, float] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
 
     def peak(self, service: str, window_ms: int) -> int:
@@ -73,11 +78,8 @@ class MemoryFile:
         text = _render(self.memory)
         if text == self._text:
             return
-        draft = self.path.with_name(f"{self.path.name}.new")
-        draft.unlink(missing_ok=True)  # It may be another user's.
-        draft.write_text(text, "utf-8")
-        draft.replace(self.path)
-        status = self.path.stat()
+        # Times are those of this boot: a crash of the computer may take what was noted last.
+        status = files.write(self.path, text)
         self._text, self._signature = text, (status.st_ino, status.st_mtime_ns)
 
 
@@ -87,6 +89,7 @@ def _render(memory: Memory) -> str:
         "counters": memory.counters,
         "losses": memory.losses,
         "reloaded_at": memory.reloaded_at,
+        "drains": memory.drains,
         "addresses": memory.addresses,
     }
     return json.dumps(document, sort_keys=True) + "\n"
@@ -113,5 +116,7 @@ def _memory(document: Mapping[str, Any]) -> Memory:
             for service, losses in document["losses"].items()
         },
         reloaded_at=None if reloaded_at is None else float(reloaded_at),
+        # A file of an older Selvage has none.
+        drains={str(name): float(at) for name, at in document.get("drains", {}).items()},
         addresses={str(name): str(address) for name, address in document["addresses"].items()},
     )

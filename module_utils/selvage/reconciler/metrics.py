@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..system import files
 from .result import ServiceResult
 
 _SAMPLE: Final = re.compile(r'(selvage_[a-z_]+_total)(\{[a-z]+="[a-z]+"\})?')
@@ -30,6 +29,7 @@ _ZEROS: Final = (
             "disable",
             "drain",
             "maxconn",
+            "open",
             "remove",
             "undrain",
             "weight",
@@ -64,16 +64,8 @@ def render(snapshot: Snapshot) -> str:
 
 def write(path: Path, text: str) -> None:
     """Put the text in the file's place, for everyone to read; raises OSError."""
-    # Cron's run, the daemon and a person may write at the same time.
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            os.fchmod(handle, 0o644)
-            file.write(text)
-        Path(unfinished).replace(path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
+    # They are written anew within seconds: a crash of the computer may take the last ones.
+    files.write(path, text)
 
 
 def _lines(snapshot: Snapshot) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ..catalogue import Service, parse_services
-from ..fields import Fields, Invalid, read_document
+from ..fields import Fields, read
 from ..haproxy.places import HAProxySettings, parse_places
 from ..registry.settings import RegistrySettings, parse_settings
 
@@ -37,11 +37,7 @@ class Settings:
 
 def load(path: Path) -> Settings:
     """The settings in a file; raises `fields.Invalid`, which begins with the file's path."""
-    document = read_document(path)
-    try:
-        return parse(document)
-    except Invalid as error:
-        raise Invalid(f"{path}: {error}") from error
+    return read(path, parse)
 
 
 def parse(document: Mapping[str, object]) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import sys
@@ -10,35 +9,31 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..fields import Invalid
-from ..system.journal import event, setup
+from ..system import program
+from ..system.journal import event
 from .daemon import Registrar
-from .settings import DEFAULT_PATH, load
+from .settings import DEFAULT_PATH, RegistrarSettings, load
 
 _logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; 0 when it was told to end, 2 when the configuration is invalid."""
-    parser = argparse.ArgumentParser(
-        prog="selvage.registrar", description="Keeps this node's healthy instances in the registry."
-    )
-    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE")
-    parser.add_argument("--check", action="store_true", help="validate the file and end")
-    options = parser.parse_args(arguments)
     started = time.time()
-    try:
-        settings = load(options.config)
-    except Invalid as error:
-        print(error, file=sys.stderr)
-        return 2
-    if options.check:
-        print(f"{options.config}: valid, instances: {len(settings.instances)}")
-        return 0
-    setup()
-    _mark(settings.state_directory / "started", started)
-    Registrar(settings, options.config).run()
-    return 0
+
+    def serve(settings: RegistrarSettings, config: Path) -> None:
+        _mark(settings.state_directory / "started", started)
+        Registrar(settings, config).run()
+
+    return program.run(
+        arguments,
+        name="selvage.registrar",
+        purpose="Keeps this node's healthy instances in the registry.",
+        config=DEFAULT_PATH,
+        load=load,
+        summary=lambda settings: f"instances: {len(settings.instances)}",
+        serve=serve,
+    )
 
 
 def _mark(path: Path, started: float) -> None:

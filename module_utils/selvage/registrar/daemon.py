@@ -8,11 +8,9 @@ the former session until its timeout, and the new image takes its znodes over be
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
 import os
-import queue
 import signal
 import sys
 import time
@@ -28,6 +26,7 @@ from ..fields import Invalid
 from ..registry.session import Session
 from ..system import systemd
 from ..system.journal import event
+from ..system.loop import Events
 from .announcement import Announcement
 from .announcer import UNREACHABLE, Announcer, Change
 from .checker import Checker
@@ -65,8 +64,7 @@ class Registrar:
     def __init__(self, settings: RegistrarSettings, config: Path) -> None:
         self._settings = settings
         self._config = config
-        # Signal handlers put events too: SimpleQueue's `put` may interrupt itself.
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events = Events(_SIGNALS)
         self._checkers = [
             Checker(instance, lambda: self._events.put(Event.CHANGED))
             for instance in settings.instances
@@ -88,10 +86,7 @@ class Registrar:
 
     def run(self) -> None:
         """Keep the registry as the checks and the operator say, until SIGTERM."""
-        for number, happening in _SIGNALS.items():
-            signal.signal(number, lambda *_, happening=happening: self._events.put(happening))
-        # The former image blocked them before it made way for this one.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        self._events.listen()
         for checker in self._checkers:
             checker.start()
         connect_s = self._settings.registry.connect_timeout_ms / 1000
@@ -139,7 +134,7 @@ class Registrar:
         while not self._stops and any(checker.is_alive() for checker in self._checkers):
             self._step(TURN_S)
         if not self._stops:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            self._events.block()
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
 
     def _take_out(self, announcements: Iterable[Announcement]) -> None:
@@ -154,10 +149,8 @@ class Registrar:
 
     def _step(self, wait_s: float) -> None:
         """Wait for events, at most that long, and act on what is so then."""
-        with contextlib.suppress(queue.Empty):
-            self._heed(self._events.get(timeout=wait_s))
-            while True:
-                self._heed(self._events.get_nowait())
+        for happening in self._events.take(wait_s):
+            self._heed(happening)
         self._session.follow()
         self._follow_drain()
         wishes = {checker.instance.announcement: self._wish(checker) for checker in self._checkers}
@@ -254,7 +247,7 @@ class Registrar:
         )
         if status != self._status:
             self._status = status
-            systemd.notify(f"STATUS={status}")
+            systemd.status(status)
 
 
 def _say(level: int, sentence: str, announcement: Announcement, **more: object) -> None:

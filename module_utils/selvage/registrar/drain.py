@@ -6,14 +6,10 @@ daemon and of the node, and nothing but a file has to be there for an operator t
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
-from typing import Final
 
-from ..fields import Invalid
-
-REASON_CHARACTERS: Final = 200
+from ..fields import REASON_CHARACTERS, Fields
+from ..system import files
 
 
 def drained(folder: Path) -> dict[str, str]:
@@ -31,26 +27,13 @@ def drained(folder: Path) -> dict[str, str]:
 
 def drain(folder: Path, service: str, reason: str) -> None:
     """Write the file for a service, all at once. Raises Invalid for the reason, OSError."""
-    if not reason.strip() or not reason.isprintable() or len(reason) > REASON_CHARACTERS:
-        raise Invalid(
-            f"--reason: expected one line of 1 to {REASON_CHARACTERS} printable characters"
-        )
-    handle, unfinished = tempfile.mkstemp(dir=folder, prefix=".")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{reason}\n")
-            os.fchmod(handle, 0o644)
-            file.flush()
-            os.fsync(handle)
-        Path(unfinished).replace(folder / service)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
+    reason = Fields({"--reason": reason}, "").reason("--reason")
+    files.write(folder / service, f"{reason}\n", durable=True)
 
 
 def undrain(folder: Path, service: str) -> None:
     """Remove the file of a service, if there is one. Raises OSError."""
-    (folder / service).unlink(missing_ok=True)
+    files.remove(folder / service, durable=True)
 
 
 def _reason(path: Path) -> str:

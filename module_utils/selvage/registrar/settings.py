@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..fields import Fields, Invalid, unique
+from ..catalogue import SERVICE_NAME
+from ..fields import Fields, Invalid, read, unique
 from ..formats.grammar import parse_address
 from ..haproxy.servers import WEIGHT_MAX
 from ..registry.settings import RegistrySettings, parse_settings
 from .announcement import Announcement
 
 DEFAULT_PATH: Final = Path("/etc/selvage/registrar.json")
-_SERVICE: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
 _LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
@@ -57,16 +56,7 @@ class RegistrarSettings:
 
 def load(path: Path) -> RegistrarSettings:
     """Read and validate the file. Raises Invalid with one line that begins with its path."""
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise Invalid(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise Invalid(f"{path}: not valid JSON: {error}") from error
-    try:
-        return parse(document)
-    except Invalid as error:
-        raise Invalid(f"{path}: {error}") from error
+    return read(path, parse)
 
 
 def parse(document: object) -> RegistrarSettings:
@@ -101,7 +91,7 @@ def _address(fields: Fields) -> str:
 
 def _instance(fields: Fields, node: str, address: str) -> Announced:
     announcement = Announcement(
-        service=fields.text("service", _SERVICE, "a service name such as inventory"),
+        service=fields.text("service", SERVICE_NAME, "a service name such as inventory"),
         node=node,
         address=address,
         port=fields.integer("port", 1, 65535),

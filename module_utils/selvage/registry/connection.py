@@ -10,7 +10,6 @@ from typing import Final
 
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
-from kazoo.protocol.states import KeeperState
 
 from .settings import RegistrySettings
 
@@ -45,8 +44,7 @@ def connected(settings: RegistrySettings) -> Iterator[KazooClient]:
         if not client.start_async().wait(settings.connect_timeout_ms / 1000):
             seconds = settings.connect_timeout_ms / 1000
             raise RegistryUnavailable(
-                f"the registry at {settings.place} cannot be reached within {seconds:g} s;"
-                " nothing was changed"
+                f"the registry at {settings.place} cannot be reached within {seconds:g} s"
             )
         yield client
     finally:
@@ -74,8 +72,11 @@ def _end(client: KazooClient) -> None:
 
 
 def ended(client: KazooClient) -> bool:
-    """Whether kazoo has given up for good: its connection loop dies on an unexpected reply."""
-    return client.client_state in (KeeperState.CLOSED, KeeperState.AUTH_FAILED)
+    """Whether kazoo has given up for good: its connection loop dies on an unexpected reply.
+
+    Its public state says so too of a client that still looks for the address of a name.
+    """
+    return bool(client._connection.connection_stopped.is_set())
 
 
 def _client(settings: RegistrySettings) -> KazooClient:

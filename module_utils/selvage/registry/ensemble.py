@@ -7,13 +7,19 @@ a member's mode and newest transaction; the leader's `mntr` how many followers a
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Final
 
-_POLL_S = 0.5
+from ..fields import Fields, Invalid, unique
+from ..formats.grammar import shown
+from ..system.tcp import connect
+
+_POLL_S: Final = 0.5
+# `mntr` answers with some 5 kB.
+_ANSWER_BYTES: Final = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,23 @@ class MemberStatus:
 
 
 def look(members: Sequence[Member], port: int, timeout_s: float) -> list[MemberStatus]:
-    """Ask all members at once, in the order given; `timeout_s` bounds each connect and read."""
+    """Ask all members at once, in the order given; each word has `timeout_s` for its answer."""
     with ThreadPoolExecutor(max_workers=len(members)) as pool:
         return list(pool.map(lambda member: _status(member, port, timeout_s), members))
 
 
 def wait(
-    members: Sequence[Member], port: int, timeout_s: float, expected: Collection[int], wait_s: float
+    members: Sequence[Member], port: int, timeout_s: int, expected: Collection[int], wait_s: int
 ) -> tuple[list[MemberStatus], list[str]]:
-    """Look until the `expected` ids serve in sync, or `wait_s` has passed; what is wrong last."""
+    """Look until the `expected` ids serve in sync, or `wait_s` has passed; what is wrong last.
+
+    Raises `fields.Invalid` for arguments that make no sense, among them ids that no member has.
+    """
+    given = Fields({"port": port, "timeout": timeout_s, "wait": wait_s}, "")
+    given.integer("port", 1, 65_535)
+    given.integer("timeout", 1, 600)
+    given.integer("wait", 0, 86_400)
+    _check(members, expected)
     deadline = time.monotonic() + wait_s
     while True:
         statuses = look(members, port, timeout_s)
@@ -84,6 +98,16 @@ def shortcomings(statuses: Sequence[MemberStatus], expected: Collection[int]) ->
     return []
 
 
+def _check(members: Sequence[Member], expected: Collection[int]) -> None:
+    if not members:
+        raise Invalid("members: is empty; list the whole ensemble")
+    ids = [member.id for member in members]
+    unique(map(str, ids), "members", "id")
+    for unknown in (number for number in expected if number not in ids):
+        known = ", ".join(map(str, ids))
+        raise Invalid(f"expect: {unknown} is not the id of a member; the ids are {known}")
+
+
 def _status(member: Member, port: int, timeout_s: float) -> MemberStatus:
     try:
         answer = _ask(member.address, port, "srvr", timeout_s)
@@ -109,13 +133,17 @@ def _first_line(answer: str) -> str:
     line = answer.strip().partition("\n")[0]
     if "not currently serving" in line:
         return "runs, but finds no quorum"
-    return f"answers {line[:80]!r}" if line else "hangs up without an answer"
+    return f"answers {shown(line)}" if line else "hangs up without an answer"
 
 
 def _ask(address: str, port: int, word: str, timeout_s: float) -> str:
-    with socket.create_connection((address, port), timeout=timeout_s) as connection:
+    deadline = time.monotonic() + timeout_s
+    with connect(address, port, timeout_s) as connection:
         connection.sendall(word.encode())
         answer = b""
-        while piece := connection.recv(65536):
+        while len(answer) < _ANSWER_BYTES and (piece := connection.recv(65_536)):
             answer += piece
+            if (left_s := deadline - time.monotonic()) <= 0:
+                raise TimeoutError("timed out")
+            connection.settimeout(left_s)
     return answer.decode(errors="replace")

@@ -12,6 +12,7 @@ from kazoo.client import KazooClient
 from ..system.journal import event
 from . import connection
 from .settings import RegistrySettings
+from .unresolved import Unresolved
 
 # A client that has only just been made has not yet begun to connect.
 _GIVE_UP_S: Final = 5.0
@@ -37,8 +38,12 @@ class Session:
         settings: RegistrySettings,
         on_state: Callable[[str], None],
         on_client: Callable[[KazooClient], None],
+        *,
+        give_up_s: float = _GIVE_UP_S,
     ) -> None:
         self._settings = settings
+        self._give_up_s = give_up_s
+        self._unresolved = Unresolved(settings.hosts, give_up_s)
         self._patience_s = _TIMEOUTS * settings.session_timeout_ms / 1000
         self._on_state = on_state
         self._on_client = on_client
@@ -55,12 +60,13 @@ class Session:
         now = time.monotonic()
         if self.connected:
             self._since = now
-        elif connection.ended(self._client) and now - self._since > _GIVE_UP_S:
+        elif connection.ended(self._client) and now - self._since > self._give_up_s:
             event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
             self._renew()
         elif self._client.last_zxid and now - self._since > self._patience_s:
             event(_logger, logging.WARNING, "no way back to the session, beginning a new one")
             self._renew()
+        self._unresolved.follow(connected=self.connected)
         if self.connected != self._told:
             self._told = self.connected
             event(

@@ -266,4 +266,4 @@ def _left(deadline: float) -> float:
 def _reason(error: Exception) -> str:
     if isinstance(error, NoAuthError):
         return f"the registry: {_FORBIDDEN}"
-    return f"the registry does not answer ({type(error).__name__}); nothing was changed, try again"
+    return f"the registry does not answer ({type(error).__name__})"

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+from typing import Final
+
+from .journal import event
+
+# systemd ignores a datagram of more than a page, and the kernel one of more than its buffer.
+_STATUS_BYTES: Final = 2_048
+# systemd may be busy; the watchdog counts longer than that.
+_LIMIT_S: Final = 1.0
+
+_logger = logging.getLogger(__name__)
+_told: set[str] = set()
 
 
 def notify(state: str) -> None:
-    """Send `READY=1`, `RELOADING=1`, `STOPPING=1`, `WATCHDOG=1` or `STATUS=…` to systemd.
+    """Send `READY=1`, `RELOADING=1`, `STOPPING=1` or `WATCHDOG=1` to systemd.
 
-    Without systemd (a trial in a shell) it does nothing. Raises OSError when systemd's socket is
-    named but does not take the message: the unit would otherwise be killed without a reason.
+    Without systemd (a trial in a shell) it does nothing. It raises nothing and waits a second at
+    most: when systemd does not take what it waits for, the journal says why, and its watchdog is
+    the judge.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        channel.connect(address)
-        channel.sendall(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+            channel.settimeout(_LIMIT_S)
+            channel.connect(address)
+            channel.sendall(state.encode())
+    except OSError as error:
+        if str(error) not in _told:
+            _told.add(str(error))
+            event(_logger, logging.ERROR, "systemd does not take what is said to it", error=error)
+    else:
+        _told.clear()
+
+
+def status(text: str) -> None:
+    """What `systemctl status` shows: the text on one line, cut off where it is too long."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.splitlines()))
+    data = line.encode()
+    if len(data) > _STATUS_BYTES:
+        line = data[:_STATUS_BYTES].decode(errors="ignore") + "…"
+    notify(f"STATUS={line}")
 
 
 def watchdog_seconds() -> float | None:

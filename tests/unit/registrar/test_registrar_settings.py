@@ -112,7 +112,7 @@ def test_the_same_service_and_port_twice_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not valid JSON"), ("[]", "expected a mapping"), (None, "No such")],
+    [("{", "not valid JSON"), ("[]", "expected a JSON object"), (None, "No such")],
 )
 def test_a_file_that_is_refused_is_named(tmp_path: Path, content: str | None, message: str) -> None:
     path = tmp_path / "registrar.json"

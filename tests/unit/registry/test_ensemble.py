@@ -146,7 +146,7 @@ def test_one_member_leads(ensemble, mode, count):
 def test_an_answer_that_is_none(ensemble):
     ensemble.answer(FORBIDDEN, "", srvr("follower"))
     assert [status.problem for status in ensemble.look()] == [
-        "answers 'srvr is not executed because it is not in the whitelist.'",
+        'answers "srvr is not executed because it is not in the whitelist."',
         "hangs up without an answer",
         None,
     ]
@@ -209,3 +209,52 @@ def test_the_module_fails_in_one_line(ensemble, run):
     assert result["msg"] == (
         "zk3 (127.0.0.3) does not answer: Connection refused (waited 0 s): repair this first"
     )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"members": []}, "members: is empty; list the whole ensemble"),
+        ({"expect": [1, 7]}, "expect: 7 is not the id of a member; the ids are 1, 2, 3"),
+        (
+            {"members": [{"id": 1, "name": n, "address": "127.0.0.1"} for n in ("a", "b")]},
+            "members: the id 1 stands twice",
+        ),
+        ({"port": 70_000}, "port: expected a whole number from 1 to 65535, got 70000"),
+        ({"timeout": 0}, "timeout: expected a whole number from 1 to 600, got 0"),
+        ({"wait": -1}, "wait: expected a whole number from 0 to 86400, got -1"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_told_in_one_line(run, parameters, message):
+    result = run(**parameters)
+    assert result["failed"] is True
+    assert result["msg"] == message
+
+
+class Dripping:
+    """Sends a byte now and then, for as long as somebody listens."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.socket = socket.create_server((address, port))
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self.socket.accept()
+        with connection:
+            try:
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.01)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        self.socket.close()
+        self.thread.join()
+
+
+def test_an_answer_that_never_ends_is_bounded(ensemble):
+    ensemble.listeners.append(Dripping("127.0.0.1", ensemble.port))
+    (found, *_) = look(ensemble.members[:1], ensemble.port, 0.5)
+    assert found.problem == "does not answer: timed out"
