@@ -15,8 +15,8 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
-from selvage.reconciler import names, settings
 from selvage.reconciler import reconcile as reconciling
+from selvage.reconciler import settings
 from selvage.reconciler.reconcile import Result, reconcile
 from selvage.reconciler.stages import one_pass
 
@@ -29,7 +29,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     patient_prober = functools.partial(reconciling.Prober, limit_s=60.0)
     monkeypatch.setattr(reconciling, "Prober", patient_prober)
     monkeypatch.setattr(one_pass, "_PATIENCE_S", 60.0)
-    monkeypatch.setattr(names, "WAIT_S", 60.0)
+    patient_resolver = functools.partial(reconciling.Resolver, wait_s=60.0)
+    monkeypatch.setattr(reconciling, "Resolver", patient_resolver)
 
 
 @dataclass

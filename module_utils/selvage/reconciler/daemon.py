@@ -88,7 +88,11 @@ class Daemon:
 
     def _begin(self, settings: Settings) -> None:
         self._settings = settings
-        self._reconciler = Reconciler(settings, lock_limit_s=_LOCK_LIMIT_S)
+        self._reconciler = Reconciler(
+            settings,
+            lock_limit_s=_LOCK_LIMIT_S,
+            on_address=lambda: self._events.put(Event.CHANGED),
+        )
         self._failures = 0
         self._pauses = 0
         now = time.monotonic()

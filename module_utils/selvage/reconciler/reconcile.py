@@ -23,6 +23,7 @@ from ..system import lock
 from . import metrics, overrides
 from .memory import Memory, MemoryFile
 from .metrics import Snapshot
+from .names import Resolver
 from .overrides import Override
 from .prober import Prober
 from .readings import Readings
@@ -86,16 +87,24 @@ def reconcile(
 class Reconciler:
     """Makes HAProxy equal to the registry, pass by pass.
 
-    `latest` holds what the last pass that looked at a service said about it.
+    `latest` holds what the last pass that looked at a service said about it. `on_address` is
+    called, in another thread, when a pass can do something about a name.
     """
 
-    def __init__(self, settings: Settings, *, lock_limit_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        lock_limit_s: float = 30.0,
+        on_address: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._lock_limit_s = lock_limit_s
         self._directory = Path(settings.state_directory)
         self._memory = MemoryFile(self._directory / "memory.json")
         self._state = State(EMPTY, Memory(), Prober(), {})
-        self._readings = Readings(settings.services, self._memory.load().addresses)
+        resolver = Resolver(self._memory.load().addresses, on_change=on_address)
+        self._readings = Readings(settings.services, resolver)
         self._maintained: frozenset[str] = frozenset()
         # What the next pass looks at beside what changed; None means everything.
         self._unfinished: frozenset[str] | None = None
@@ -123,13 +132,12 @@ class Reconciler:
             memory = self._state.memory = self._memory.load()
             found, problems = overrides.load(self._directory / "overrides", time.time())
             maintained = frozenset(override.server for override in found)
-            # Names get addresses, and overrides begin and end, without a change in the registry.
-            whole = whole or self._readings.unresolved or maintained != self._maintained
-            whole = whole or self._unfinished is None
+            # Overrides begin and end without a change in the registry.
+            whole = whole or maintained != self._maintained or self._unfinished is None
             # Until the pass has ended well, the next one has to look at everything.
             unfinished, self._unfinished = self._unfinished or frozenset(), None
             # A dry run is one pass, and shows what several would do.
-            changed = self._readings.read(content, whole=whole, patient=dry_run)
+            changed = self._readings.read(content, patient=dry_run)
             self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
             one = Pass(
                 self._settings,
