@@ -192,6 +192,12 @@ options:
             description: The time over which C(max_loss) counts.
             type: str
             default: 1m
+          max_registrations:
+            description:
+              - The number of registrations above which none of them is read, and the service is
+                held. C(min_servers) must not be larger.
+            type: int
+            default: 1000
       zone:
         description: What becomes of instances that are not in the node's O(zone).
         type: dict
@@ -463,6 +469,7 @@ SERVICE = {
             "min_servers": {"type": "int", "default": 1},
             "max_loss": {"type": "int", "default": 100},
             "window": {"type": "str", "default": "1m"},
+            "max_registrations": {"type": "int", "default": 1000},
         },
     },
     "zone": {

@@ -84,7 +84,9 @@ class Daemon:
 
     def _begin(self, settings: Settings) -> None:
         self._settings = settings
-        self._reconciler = Reconciler(settings, Limits(lock_s=_LOCK_LIMIT_S))
+        self._reconciler = Reconciler(
+            settings, Limits(lock_s=_LOCK_LIMIT_S), wake=lambda: self._events.put(Event.CHANGED)
+        )
         connect_s = settings.registry.connect_timeout_ms / 1000
         self._schedule = Schedule(
             time.monotonic, settings.resync_interval_ms / 1000, time.monotonic() + connect_s
