@@ -16,15 +16,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass
 class _Told:
-    clash: Clash
     next_at: float
     pause_s: float = _AGAIN_S
 
 
 class Clashes:
-    """What is told of clashes. A session that has ended by itself after `patience_s` is no news.
+    """What is told of clashes: what to do about one only when it lasts for `patience_s` seconds.
 
-    This host's own former session may be what is in the way, after a start of the computer.
+    After a start of the computer it may be this host's own former session, which ends by itself.
     """
 
     def __init__(self, patience_s: float) -> None:
@@ -44,9 +43,9 @@ class Clashes:
                 del self._told[announcement]
                 _say(logging.INFO, "nobody else has this name any more", announcement)
             return
-        if told is None or told.clash != clash:
+        if told is None:
             patience_s = self._patience_s if clash.session else 0.0
-            told = self._told[announcement] = _Told(clash, now + patience_s)
+            told = self._told[announcement] = _Told(now + patience_s)
             if clash.session:
                 _say(logging.WARNING, "waiting for the end of a session that is not ours",
                      announcement, clash)  # fmt: skip
