@@ -340,6 +340,12 @@ services:
       description: Servers that are as they were.
       type: list
       elements: str
+    draining:
+      description:
+        - Servers that left and drain still. The daemon, or a later run, deletes them.
+        - A run waits up to 15 seconds for them.
+      type: list
+      elements: str
     held:
       description: Why the service does not follow the registry or the catalogue; null if it does.
       type: str
@@ -378,6 +384,7 @@ services:
       held: null
       drift: [inventory_198.18.0.21_8080 was put into maintenance]
       out_of_service: []
+      draining: []
       refused:
         - child: "198.18.0.300:8080"
           reason: not an IP address
