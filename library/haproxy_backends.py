@@ -244,7 +244,7 @@ options:
       master_socket:
         description: The socket of the master's CLI.
         type: path
-        default: /run/haproxy-master.sock
+        default: /run/haproxy/master.sock
       timeout:
         description: How long HAProxy may take to answer.
         type: str
@@ -498,7 +498,7 @@ HAPROXY = {
     "config": {"type": "path", "default": "/etc/haproxy/haproxy.cfg"},
     "services_config": {"type": "path", "default": "/etc/haproxy/services/services.cfg"},
     "admin_socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-    "master_socket": {"type": "path", "default": "/run/haproxy-master.sock"},
+    "master_socket": {"type": "path", "default": "/run/haproxy/master.sock"},
     "timeout": {"type": "str", "default": "5s"},
 }
 ARGUMENT_SPEC: dict[str, Any] = {
