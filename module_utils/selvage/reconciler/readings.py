@@ -86,9 +86,15 @@ class Readings:
     def look_s(self) -> float | None:
         """When to read again, although the registry has nothing new: names, and who rests."""
         now = self._clock()
-        waits_s = [self._known[name].rests_until - now for name in self._unread]
+        waits_s = [self._until(self._known[name]) - now for name in self._unread]
         waits_s += [self._resolver.due_s] if self._resolver.due_s is not None else []
         return max(0.0, min(waits_s)) if waits_s else None
+
+    def _until(self, known: _Known) -> float:
+        """When it can be read at the latest."""
+        if known.waits_since is None:
+            return known.rests_until
+        return max(known.rests_until, known.waits_since + self._resolver.wait_s)
 
     def read(self, content: Content, *, patient: bool) -> frozenset[str]:
         """Read what changed, in the registry or in its names; the names of those services.

@@ -185,6 +185,7 @@ def test_a_service_waits_a_moment_for_a_new_name_and_not_for_ever(world):
     world.register("inventory", "10.0.0.2", a=named("app1"))
     assert world.read() == set()
     assert world.readings.again_s is not None
+    assert world.readings.look_s == 1.0
     world.now = 0.9
     world.register("inventory", "10.0.0.2", a=named("app1"), b=named("app2"))
     assert world.read() == set()
