@@ -62,8 +62,8 @@ def reconcile(
     """
     try:
         return _reconcile(settings, dry_run=dry_run, released=released)
-    except (RegistryUnavailable, lock.Locked) as failure:
-        raise type(failure)(f"{failure}; nothing was changed") from failure
+    except RegistryUnavailable as failure:
+        raise RegistryUnavailable(f"{failure}; HAProxy goes on with what it has") from failure
 
 
 def _reconcile(settings: Settings, *, dry_run: bool, released: Collection[str]) -> Result:
