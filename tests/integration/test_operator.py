@@ -263,7 +263,7 @@ def test_bad_input_is_one_line_and_changes_nothing(fabric, four, selvage, tmp_pa
         (("explain", "inventry"), "'inventry' is not in this node's catalogue; did you mean inv"),
         (("maint", "inventry", one, *good), "'inventry' is not in this node's catalogue"),
         (("maint", "inventory", "one", *good), "'one' is not an address and a port: expected"),
-        (("maint", "inventory", one, "--reason", " ", "--for", "2h"), "reason: expected words"),
+        (("maint", "inventory", one, "--reason", " ", "--for", "2h"), "reason: expected one line"),
         (("maint", "inventory", one, "--reason", "x", "--for", "2"), "for: expected a duration"),
         (("ready", "inventory", "one"), "'one' is not an address and a port: expected"),
         (("release", "inventry"), "'inventry' is not in this node's catalogue"),

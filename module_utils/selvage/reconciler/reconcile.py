@@ -54,8 +54,8 @@ def reconcile(
         registry = _Registry(settings, stack)
         try:
             result = reconciler.run(registry.read, dry_run=dry_run, released=released)
-        except (RegistryUnavailable, lock.Locked) as failure:
-            raise type(failure)(f"{failure}; nothing was changed") from failure
+        except RegistryUnavailable as failure:
+            raise RegistryUnavailable(f"{failure}; HAProxy goes on with what it has") from failure
         if dry_run:
             return result
         problems: tuple[str, ...] = ()
