@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from reading import read
 from selvage.catalogue import Service, parse_services
 from selvage.formats.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
-from selvage.formats.registrations import Reading, Registration, Rules, read
+from selvage.formats.registrations import Reading, Registration, Rules
 from selvage.haproxy.sections import assemble, split
 from selvage.haproxy.servers import LiveServer, LiveService, Server
 from selvage.haproxy.text import fingerprint, parse_servers, render
@@ -350,8 +351,9 @@ def live_services(draw, service, known=()):
         sessions=st.integers(0, 9),
     )
     mark = draw(mostly(fingerprint(service), "0" * 16, None))
+    frontend = draw(mostly("open", "disabled", "shut down", "given the limit 0"))
     servers = tuple(live_server(server, **draw(st.just({}) | states)) for server in found)
-    return LiveService(service.name, mark, servers)
+    return LiveService(service.name, mark, servers, frontend)
 
 
 def as_wanted(found):

@@ -14,23 +14,13 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
-from selvage.reconciler import names, prober, settings
+from selvage.reconciler import settings
+from selvage.reconciler.passes import Limits, Reconciler
 from selvage.reconciler.reconcile import Result, reconcile
-from selvage.reconciler.stages import one_pass
 
 ROOTS = itertools.count(1)
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What reconciles in this process waits for instances and names for as long as they take."""
-    for module, name in (
-        (prober, "LIMIT_S"),
-        (one_pass, "LIMIT_S"),
-        (one_pass, "_PATIENCE_S"),
-        (names, "WAIT_S"),
-    ):
-        monkeypatch.setattr(module, name, 60.0)
+# On a busy machine instances answer late.
+PATIENT = Limits(probes_s=60.0, probe_s=60.0, names_s=60.0)
 
 
 @dataclass
@@ -52,7 +42,10 @@ class Fabric:
         return settings.parse(self.document)
 
     def reconcile(self, *, dry_run: bool = False) -> Result:
-        return reconcile(self.settings(), dry_run=dry_run)
+        return reconcile(self.settings(), dry_run=dry_run, limits=PATIENT)
+
+    def reconciler(self, limits: Limits = PATIENT) -> Reconciler:
+        return Reconciler(self.settings(), limits)
 
     def service(self, name: str = "inventory", **options: object) -> int:
         """Put a service into the catalogue; its port."""
@@ -90,6 +83,15 @@ class Fabric:
 @pytest.fixture(scope="session")
 def zookeeper() -> Iterator[ZooKeeper]:
     """Shared: who stops it starts it again."""
+    program = ZooKeeper()
+    program.start()
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def own_zookeeper() -> Iterator[ZooKeeper]:
+    """Nobody else's, so that a test may do to it what others would not survive."""
     program = ZooKeeper()
     program.start()
     yield program

@@ -6,6 +6,7 @@ It prints how many seconds each of them has chosen to wait after a lost connecti
 from __future__ import annotations
 
 import logging
+import os
 import random
 import signal
 import sys
@@ -21,7 +22,8 @@ class Chance:
     @staticmethod
     def uniform(low: float, high: float) -> float:
         chosen = random.uniform(low, high)
-        print(chosen, flush=True)
+        # One write: many threads share the stream.
+        os.write(1, f"{chosen}\n".encode())
         return chosen
 
 

@@ -14,10 +14,12 @@ from daemon import MODULES
 RUN = """
 import sys
 from pathlib import Path
-from selvage.reconciler import prober, reconcile, settings
-prober.LIMIT_S = 60
+from selvage.reconciler import reconcile, settings
+from selvage.reconciler.passes import Limits
+limits = Limits(probe_s=60.0)
 try:
-    print(*reconcile.reconcile(settings.load(Path(sys.argv[1]))).problems, sep="\\n")
+    result = reconcile.reconcile(settings.load(Path(sys.argv[1])), limits=limits)
+    print(*result.problems, sep="\\n")
 except reconcile.FAILURES as failure:
     print(failure)
 """

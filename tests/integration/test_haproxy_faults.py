@@ -17,7 +17,6 @@ from programs import get, wait_for
 from selvage.haproxy.master import Master
 from selvage.haproxy.runtime import Runtime
 from selvage.haproxy.socket import HAProxyUnavailable
-from selvage.reconciler.reconcile import Reconciler
 from selvage.reconciler.stages import one_pass
 
 
@@ -53,7 +52,7 @@ def test_what_happens_to_haproxy_during_a_pass_is_made_good(fabric, admin, hapro
     port = fabric.service()
     stays, one, two = (fabric.instance(name) for name in ("stays", "one", "two"))
     contents = [{"inventory": {stays.child: b"", guest.child: b""}} for guest in (one, two)]
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, contents[0])
     for point in itertools.count():
         number = (point + 1) % 2
@@ -87,7 +86,7 @@ def alone(haproxy):
 
 def settled(fabric, content, instances):
     """There is nothing to do, and these are the servers."""
-    problems = passes(Reconciler(fabric.settings()), content)
+    problems = passes(fabric.reconciler(), content)
     servers = {instance.server("inventory") for instance in instances}
     return problems == [] and servers == {*fabric.haproxy.servers("inventory")}
 
@@ -95,7 +94,7 @@ def settled(fabric, content, instances):
 def test_a_command_that_does_nothing_is_noticed(fabric, admin):
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, {"inventory": {one.child: b""}})
     content = {"inventory": {one.child: b"", two.child: b""}}
     admin.change = lambda line: None if line.startswith("set server") else line
@@ -111,7 +110,7 @@ def test_a_command_that_does_nothing_is_noticed(fabric, admin):
 def test_what_haproxy_refuses_is_told_while_it_is_needed(fabric, admin):
     fabric.service()
     one = fabric.instance("one")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, {"inventory": {one.child: b""}})
     admin.change = lambda line: line.replace("weight", "state") if "weight" in line else line
     data = {"inventory": {"one": f'{{"host":"127.0.0.1","port":{one.port},"weight":7}}'.encode()}}
@@ -124,7 +123,7 @@ def test_who_is_gone_before_it_is_told_to_go_is_no_problem(fabric, admin, haprox
     """As after a run that was killed while HAProxy loaded a file without that server."""
     fabric.service()
     stays, leaves = fabric.instance("stays"), fabric.instance("leaves")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, {"inventory": {stays.child: b"", leaves.child: b""}})
     gone = f"inventory/{leaves.server('inventory')}"
 
@@ -158,7 +157,7 @@ def test_a_worker_that_ends_before_it_answers_runs_nothing_else(fabric, admin, h
     """No answer is not an answer: a HAProxy without services would be reloaded."""
     fabric.service()
     content = {"inventory": {fabric.instance("one").child: b""}}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, content)
     before = fabric.services_file
     admin.change = lambda line: "" if word in line else line
@@ -174,7 +173,7 @@ def test_a_haproxy_that_was_loaded_since_keeps_the_sessions_that_nobody_saw(fabr
     """With the file of a moment ago, in which the server that goes still gets traffic."""
     port = fabric.service(drain="1h")
     one, two = fabric.instance("one"), fabric.instance("two")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, {"inventory": {one.child: b"", two.child: b""}})
     target, answers = f"inventory/{one.server('inventory')}", []
     clients = [threading.Thread(target=lambda: answers.append(get(port))) for _ in range(4)]
@@ -204,7 +203,7 @@ def test_a_haproxy_that_was_loaded_since_keeps_the_sessions_that_nobody_saw(fabr
 def test_a_refused_add_does_not_keep_others_from_joining_and_leaving(fabric, admin, haproxy):
     port = fabric.service()
     stays, leaves, joins, odd = (fabric.instance(n) for n in ("stays", "leaves", "joins", "odd"))
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, {"inventory": {stays.child: b"", leaves.child: b""}})
     content = {"inventory": {stays.child: b"", joins.child: b"", odd.child: b""}}
     name = odd.server("inventory")
@@ -231,18 +230,18 @@ def test_a_socket_that_hangs_in_the_middle_is_told_and_made_good(
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
     contents = [{"inventory": {guest.child: b""}} for guest in (one, two)]
-    passes(Reconciler(fabric.settings()), contents[0])
+    passes(fabric.reconciler(), contents[0])
     told = hang(admin, word)
     monkeypatch.setattr(one_pass, "Runtime", lambda path, _: Runtime(path, 1))
     with pytest.raises(HAProxyUnavailable) as failure:
-        passes(Reconciler(fabric.settings()), contents[1], until_told=True)
+        passes(fabric.reconciler(), contents[1], until_told=True)
     assert str(failure.value).endswith("admin.sock.relay: HAProxy does not answer within 1 s")
     told.set()
     monkeypatch.setattr(one_pass, "Runtime", Runtime)
-    passes(Reconciler(fabric.settings()), contents[1])
+    passes(fabric.reconciler(), contents[1])
     assert fabric.answers(port) == {"two"}
     assert haproxy.servers("inventory").keys() == {two.server("inventory")}
-    assert not Reconciler(fabric.settings()).run(lambda: contents[1]).changed
+    assert not fabric.reconciler().run(lambda: contents[1]).changed
 
 
 @pytest.mark.parametrize("word", ["show proc", "reload"])
@@ -251,12 +250,12 @@ def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word
     port = fabric.service()
     one = fabric.instance("one")
     content = {"inventory": {one.child: b""}, "orders": {one.child: b""}}
-    passes(Reconciler(fabric.settings()), content)
+    passes(fabric.reconciler(), content)
     before = fabric.services_file
     other = fabric.service("orders")
     told = hang(master, word)
     monkeypatch.setattr(one_pass, "Master", lambda path, _: Master(path, 1))
-    (problem,) = Reconciler(fabric.settings()).run(lambda: content).problems
+    (problem,) = fabric.reconciler().run(lambda: content).problems
     assert problem.startswith("orders: left as it was: HAProxy was not reloaded in time: ")
     assert "\n" not in problem
     # HAProxy may start at any moment, with what it is known to take.
@@ -265,9 +264,9 @@ def test_a_master_that_hangs_is_told_and_made_good(fabric, master, haproxy, word
     # Now the master hears what it was told before, with nobody there for the answer.
     told.set()
     monkeypatch.setattr(one_pass, "Master", Master)
-    passes(Reconciler(fabric.settings()), content)
+    passes(fabric.reconciler(), content)
     wait_for(lambda: get(other) == "one")
-    assert passes(Reconciler(fabric.settings()), content) == []
+    assert passes(fabric.reconciler(), content) == []
     assert "listen orders" in fabric.services_file
 
 

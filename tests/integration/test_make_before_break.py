@@ -6,7 +6,6 @@ import pytest
 from traffic import traffic
 
 from programs import wait_for
-from selvage.reconciler.reconcile import Reconciler
 
 
 def swap(fabric, old, new):
@@ -110,7 +109,7 @@ def test_what_joins_is_admitted_before_what_leaves_drains(fabric):
     """In the order of the commands, service by service."""
     fabric.service()
     old, new = fleets(fabric, "old", "new")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     reconciler.run(lambda: {"inventory": {instance.child: b"" for instance in old}})
     commands = reconciler.run(
         lambda: {"inventory": {instance.child: b"" for instance in new}}

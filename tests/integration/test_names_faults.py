@@ -8,9 +8,9 @@ import threading
 
 import pytest
 from passes import passes
+from relay import SocketRelay
 
 from programs import wait_for
-from selvage.reconciler.reconcile import Reconciler
 
 
 class NameServer:
@@ -50,7 +50,7 @@ def test_a_name_without_an_answer_delays_no_other_service(fabric, name_server):
     port, other = fabric.service(), fabric.service("orders")
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b""}, "orders": {one.child: b""}}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     passes(reconciler, content)
     name_server.records["app2"] = None
     content = {
@@ -73,12 +73,11 @@ def test_a_name_server_that_fails_takes_no_traffic_away(fabric, name_server, ans
     one, two = fabric.instance("one"), fabric.instance("two")
     name_server.records = {"app1": "127.0.0.1", "app2": "127.0.0.1"}
     content = {"inventory": {"one": curator(one, "app1")}}
-    passes(Reconciler(fabric.settings()), content)
+    passes(fabric.reconciler(), content)
     name_server.records = {"app1": answer, "app2": "127.0.0.1"}
     content["inventory"]["two"] = curator(two, "app2")
-    again = Reconciler(fabric.settings())
-    assert passes(again, content) == []
-    assert fabric.answers(port) == {"one", "two"}
+    again = fabric.reconciler()
+    wait_for(lambda: again.run(lambda: content) and fabric.answers(port) == {"one", "two"})
 
 
 def test_an_unknown_name_is_refused_and_the_others_go_on(fabric, name_server):
@@ -86,8 +85,31 @@ def test_an_unknown_name_is_refused_and_the_others_go_on(fabric, name_server):
     one, two = fabric.instance("one"), fabric.instance("two")
     name_server.records = {"app1": "127.0.0.1", "app2": ""}
     data = {"one": curator(one, "app1"), "two": curator(two, "app2")}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     assert passes(reconciler, {"inventory": data}) == []
     (refusal,) = reconciler.latest["inventory"].refused
     assert (refusal.child, "app2" in refusal.reason) == ("two", True)
     assert fabric.answers(port) == {"one"}
+
+
+def test_a_name_that_does_not_resolve_is_no_reason_to_look_at_everything(fabric, daemon):
+    """A change of another service asks HAProxy only about that service."""
+    fabric.service()
+    other = fabric.service("orders")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    relay = SocketRelay(fabric.haproxy.admin_socket)
+    try:
+        fabric.document["haproxy"]["admin_socket"] = str(relay.path)
+        fabric.register(one.child)
+        fabric.register("nowhere", curator(one, "nowhere.invalid"))
+        fabric.register(one.child, service="orders")
+        daemon.start()
+        wait_for(lambda: "nowhere.invalid cannot be resolved" in daemon.log)
+        wait_for(lambda: fabric.answers(other) == {"one"})
+        relay.lines.clear()
+        fabric.register(two.child, service="orders")
+        wait_for(lambda: fabric.answers(other) == {"one", "two"})
+        questions = {line for _, line in relay.lines if line.startswith("show")}
+        assert questions <= {"show servers state orders", "show stat orders 4 -1"}
+    finally:
+        relay.close()

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import PATIENT
 from programs import free_port, get, wait_for
 from selvage.reconciler import overrides
-from selvage.reconciler.reconcile import Reconciler, reconcile
+from selvage.reconciler.reconcile import reconcile
 
 MODULES = Path(__file__).parents[2] / "module_utils"
 # srv_admin_state
@@ -34,10 +35,13 @@ def selvage(fabric, tmp_path):
     """The operator's command, as a process; what it printed, once it ended with `code`."""
 
     # What Python loads late may not be there for another user.
-    program = "import encodings.idna, sys; from selvage import __main__;"
+    program = "import encodings.idna, functools, sys; from selvage import __main__;"
     # A busy machine may take its time to answer.
     program += (
-        "from selvage.reconciler import prober; prober.LIMIT_S = 60; sys.exit(__main__.main())"
+        "from selvage.operator import commands; from selvage.reconciler.passes import Limits;"
+        "patient = functools.partial(commands.reconcile, limits=Limits(probe_s=60.0));"
+        "commands.reconcile = patient;"
+        "sys.exit(__main__.main())"
     )
 
     def run(*arguments, code=0):
@@ -232,7 +236,7 @@ def test_the_end_of_an_override_is_when_the_daemon_looks_again(fabric, four, tmp
     overrides.put(tmp_path / "overrides", override, 0)
     children = {instance.child: b"" for instance in four}
     began = time.time()
-    result = Reconciler(fabric.settings()).run(lambda: {"inventory": children})
+    result = fabric.reconciler().run(lambda: {"inventory": children})
     assert until - time.time() <= result.look_s <= until - began
 
 
@@ -271,16 +275,101 @@ def test_bad_input_is_one_line_and_changes_nothing(fabric, four, selvage, tmp_pa
     assert not fabric.reconcile().changed
 
 
-def test_maintenance_while_the_registry_is_away_waits_for_it(fabric, four, selvage):
-    fabric.service()
+@pytest.fixture
+def away(fabric):
+    """Make the registry unreachable for who reconciles."""
+
+    def leave():
+        hosts = [f"127.0.0.1:{free_port()}"]
+        fabric.document["registry"] |= {"hosts": hosts, "connect_timeout": "1s"}
+
+    return leave
+
+
+def test_overrides_begin_and_end_while_the_registry_is_away(fabric, four, selvage, away):
+    port = fabric.service()
     fabric.reconcile()
-    hosts = fabric.document["registry"]["hosts"]
-    fabric.document["registry"] |= {"hosts": [f"127.0.0.1:{free_port()}"], "connect_timeout": "1s"}
-    said = selvage("maint", "inventory", four[0].child, "--reason", "x", "--for", "2h", code=1)
-    assert said.startswith("selvage: the override is set, but not in effect: the registry at")
-    fabric.document["registry"]["hosts"] = hosts
+    away()
+    one = four[0]
+    said = selvage("maint", "inventory", one.child, "--reason", "new disk", "--for", "2h")
+    assert f"{one.child} is in maintenance for inventory on this node" in said
+    assert "The registry is away: " in said
+    assert admin(fabric, one) == MAINTENANCE
+    assert " disabled check " in fabric.services_file
+    assert fabric.answers(port, 20) == {"two", "three", "four"}
+    assert "is back in inventory" in selvage("ready", "inventory", one.child)
+    assert fabric.answers(port, 20) == {"one", "two", "three", "four"}
+    assert "disabled" not in fabric.services_file
+
+
+def test_the_daemon_heeds_overrides_while_the_registry_is_away(
+    fabric, four, daemon, away, tmp_path
+):
+    port = fabric.service()
     fabric.reconcile()
+    away()
+    daemon.start()
+    one = four[0].server("inventory")
+    override = overrides.Override("inventory", one, "disk", 2_000_000_000)
+    overrides.put(tmp_path / "overrides", override, 0)
+    wait_for(lambda: admin(fabric, four[0]) == MAINTENANCE)
+    assert fabric.answers(port, 20) == {"two", "three", "four"}
+    overrides.remove(tmp_path / "overrides", one)
+    wait_for(lambda: fabric.answers(port, 20) == {"one", "two", "three", "four"})
+    assert "the registry is away" in daemon.log
+
+
+def test_without_a_registry_only_overrides_are_seen_to(fabric, four, selvage, away):
+    """What else the catalogue asks for waits, new services and new options too."""
+    port = fabric.service()
+    fabric.reconcile()
+    before = fabric.services_file
+    away()
+    fabric.service("new")
+    fabric.document["services"][0]["balance"] = "leastconn"
+    selvage("maint", "inventory", four[0].child, "--reason", "new disk", "--for", "2h")
     assert admin(fabric, four[0]) == MAINTENANCE
+    assert fabric.services_file.replace(" disabled check ", " check ") == before
+    assert fabric.haproxy.reloads() == 1
+    assert fabric.answers(port, 20) == {"two", "three", "four"}
+
+
+def test_an_operators_word_waits_for_no_servers_that_drain(fabric, four, selvage):
+    """Another service's sessions may last for hours."""
+    fabric.service()
+    port = fabric.service("orders", drain="1h")
+    stays, leaves = fabric.instance("stays"), fabric.instance("leaves")
+    fabric.register(leaves.child, service="orders")
+    fabric.reconcile()
+    client = hold(fabric, port, leaves, "orders")
+    fabric.register(stays.child, service="orders")
+    fabric.deregister(leaves.child, service="orders")
+    selvage("maint", "inventory", four[0].child, "--reason", "new disk", "--for", "2h")
+    selvage("ready", "inventory", four[0].child)
+    selvage("release", "inventory")
+    assert fabric.haproxy.servers("orders")[leaves.server("orders")]["srv_admin_state"] == DRAIN
+    # Neither does cron's run, and that is no failure.
+    result = reconcile(fabric.settings(), limits=replace(PATIENT, drains_s=0.0))
+    assert result.problems == ()
+    assert [service.draining for service in result.services] == [(), (leaves.server("orders"),)]
+    leaves.release.set()
+    client.join()
+    assert not any(service.draining for service in fabric.reconcile().services)
+    assert leaves.server("orders") not in fabric.haproxy.servers("orders")
+
+
+def hold(fabric, port, instance, service):
+    """A thread with a request that lasts until the instance is released."""
+    instance.release.clear()
+    client = threading.Thread(target=get, args=(port,))
+    client.start()
+
+    def busy():
+        lines = fabric.haproxy.ask(f"show stat {service} 4 -1").split("\n")
+        return [line for line in lines[1:] if line and line.split(",")[4] != "0"]
+
+    wait_for(busy)
+    return client
 
 
 def test_root_leaves_nothing_of_its_own(fabric, four, selvage, tmp_path):
@@ -324,6 +413,41 @@ def test_a_server_that_a_hand_took_out_is_told_and_repaired(fabric, four):
     assert only(fabric.reconcile()).drift == ()
 
 
+@pytest.mark.parametrize(
+    ("command", "state", "reloads"),
+    [
+        ("disable frontend inventory", "disabled", False),
+        ("shutdown frontend inventory", "shut down", True),
+        ("set maxconn frontend inventory 0", "given the limit 0", True),
+    ],
+)
+def test_a_service_that_a_hand_stopped_is_told_and_takes_connections_again(
+    fabric, four, selvage, command, state, reloads
+):
+    port = fabric.service()
+    fabric.reconcile()
+    fabric.haproxy.ask(command)
+    drift = f"inventory was {state} and takes no connections"
+    assert f"\ndrift: {drift}; the next pass repairs it\n" in selvage("explain", "inventory")
+    assert (
+        selvage("status")
+        .splitlines()[0]
+        .endswith(f"  4 up, but the frontend was {state} and takes no connections")
+    )
+    planned = fabric.reconcile(dry_run=True)
+    assert planned.commands == (("reload",) if reloads else ("enable frontend inventory",))
+    repaired = fabric.reconcile()
+    assert only(repaired).drift == only(planned).drift == (drift,)
+    assert repaired.reloaded == reloads
+    assert repaired.commands == planned.commands
+    names = {instance.name for instance in four}
+    # A worker that was stopped may hold its port until it has ended.
+    wait_for(lambda: fabric.answers(port, 20) == names)
+    assert fabric.answers(port, 40) == names
+    assert not fabric.reconcile().changed
+    assert "\nHAProxy runs what is wanted.\n" in selvage("explain", "inventory")
+
+
 def test_an_edited_services_file_is_told_and_put_right(fabric, four, selvage):
     port = fabric.service()
     fabric.reconcile()
@@ -356,7 +480,7 @@ def test_a_reload_that_no_service_needs_waits_and_is_not_forgotten(fabric, four,
         path.write_text(fabric.services_file.replace("balance roundrobin", "balance leastconn"))
     fabric.deregister(four[0].child)
     content = {"inventory": {instance.child: b"" for instance in four[1:]}, "orders": {}}
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     result = reconciler.run(lambda: content)
     assert not result.reloaded
     assert [service.held for service in result.services if service.held] == []

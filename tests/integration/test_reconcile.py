@@ -21,8 +21,8 @@ from selvage.haproxy import services_file
 from selvage.haproxy.master import Master
 from selvage.haproxy.runtime import Runtime
 from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.reconciler.passes import Limits
 from selvage.reconciler.prober import Prober
-from selvage.reconciler.reconcile import Reconciler
 from selvage.registry.connection import RegistryUnavailable
 from selvage.system import lock
 
@@ -473,7 +473,105 @@ def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):
     assert not fabric.reconcile().changed
 
 
-def test_a_complaint_about_another_file_is_told_as_it_is(fabric, monkeypatch):
+def test_two_hundred_services_that_haproxy_rejects_take_few_checks(fabric, monkeypatch):
+    """It names 50 of them at once; the catalogue's grammar is cut, because it lets none through."""
+    port = fabric.service()
+    one = fabric.instance("one")
+    fabric.register(one.child)
+    for number in range(200):
+        fabric.service(f"bad{number}")
+    settings = fabric.settings()
+    for service in settings.services:
+        if service.name.startswith("bad"):
+            object.__setattr__(service, "balance", "bogus")
+    monkeypatch.setattr(fabric, "settings", lambda: settings)
+    checks, run = [], subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *given, **more: checks.append(given) or run(*given, **more)
+    )
+    (problem,) = fabric.reconcile().problems
+    assert "bad0, bad1, bad10" in problem
+    assert "balance only supports" in problem
+    assert fabric.answers(port) == {"one"}
+    assert len(checks) <= 8
+
+
+def test_a_rejected_service_follows_its_registrations_with_the_options_it_has(fabric):
+    port = fabric.service(check={"interval": "5m"})
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    reloads = fabric.haproxy.reloads()
+    with taken_port() as taken:
+        fabric.document["services"][0] |= {"port": taken, "check": {"interval": "4m"}}
+        fabric.register(two.child)
+        result = fabric.reconcile()
+        assert result.problems == (
+            f"inventory: left as it was: another program listens on 127.0.0.1:{taken}",
+        )
+        assert result.services[0].held == f"another program listens on 127.0.0.1:{taken}"
+        assert fabric.answers(port) == {"one", "two"}
+        assert fabric.services_file.count("inter 300000ms") == 2
+        fabric.deregister(one.child)
+        fabric.reconcile()
+        assert fabric.answers(port) == {"two"}
+        assert not fabric.reconcile().changed
+        assert fabric.haproxy.reloads() == reloads
+        # What HAProxy runs it would also start with.
+        fabric.haproxy.stop()
+        fabric.haproxy.start()
+        assert fabric.answers(port) == {"two"}
+    assert fabric.reconcile().problems == ()
+    assert fabric.answers(taken) == {"two"}
+
+
+def test_a_rejected_service_follows_while_the_daemon_looks_at_it_alone(fabric, daemon):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    with taken_port() as taken:
+        fabric.document["services"][0]["port"] = taken
+        daemon.start()
+        wait_for(lambda: "another program listens" in daemon.log)
+        fabric.register(two.child)
+        wait_for(lambda: fabric.answers(port) == {"one", "two"})
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_what_is_broken_elsewhere_forbids_the_reload_and_nothing_else(fabric, more):
+    """Whether a service needs it, or only one that left the catalogue."""
+    fabric.document["reload_interval"] = "100ms"
+    port, left = fabric.service(), fabric.service("left")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.register(one.child, service="left")
+    fabric.reconcile()
+    config = fabric.haproxy.folder / "haproxy.cfg"
+    good, reloads = config.read_text(), fabric.haproxy.reloads()
+    config.write_text(good + "    bogus\n")
+    del fabric.document["services"][1]
+    if more:
+        fabric.service("new")
+    fabric.register(two.child)
+    for _ in range(3):
+        (problem,) = fabric.reconcile().problems
+        assert problem.startswith(f"{'new' if more else 'reload'}: left as it was: ")
+        assert "haproxy.cfg" in problem
+        assert "bogus" in problem
+        assert fabric.haproxy.reloads() == reloads
+        assert "listen left" in fabric.services_file
+        assert "listen new" not in fabric.services_file
+        assert fabric.answers(port) == {"one", "two"}
+        assert fabric.answers(left) == {"one"}
+    config.write_text(good)
+    assert fabric.reconcile().problems == ()
+    assert fabric.haproxy.reloads() == reloads + 1
+    assert "listen left" not in fabric.services_file
+    assert ("listen new" in fabric.services_file) == more
+
+
+def test_a_complaint_about_another_file_is_told_as_it_is(fabric):
     for number in range(4):
         fabric.service(f"s{number}")
     config = fabric.haproxy.folder / "haproxy.cfg"
@@ -529,7 +627,7 @@ def test_concurrent_runs_take_turns(fabric):
 
 
 def test_a_lock_that_is_held_is_told(fabric, tmp_path):
-    reconciler = Reconciler(fabric.settings(), lock_limit_s=0.1)
+    reconciler = fabric.reconciler(Limits(lock_s=0.1))
     with (
         lock.held(tmp_path / "lock", 1, create=True),
         pytest.raises(lock.Locked, match="another reconciler is still at work"),
@@ -565,7 +663,7 @@ def test_an_instance_that_returns_while_it_drains_keeps_its_sessions(fabric):
     fabric.register(one.child)
     fabric.reconcile()
     client, answers = held_request(fabric, port, one)
-    reconciler, content = Reconciler(fabric.settings()), {"inventory": {two.child: b""}}
+    reconciler, content = fabric.reconciler(), {"inventory": {two.child: b""}}
     assert reconciler.run(lambda: content).again_s is not None
     assert fabric.answers(port) == {"two"}
     content["inventory"] = {one.child: b"", two.child: b""}
@@ -654,7 +752,7 @@ def test_a_file_that_cannot_be_written_changes_nothing(fabric, monkeypatch):
 def test_what_a_failed_pass_has_read_is_not_forgotten(fabric):
     port = fabric.service()
     one, two = fabric.instance("one"), fabric.instance("two")
-    reconciler = Reconciler(fabric.settings())
+    reconciler = fabric.reconciler()
     reconciler.run(lambda: {"inventory": {one.child: b""}})
     content = {"inventory": {one.child: b"", two.child: b""}}
     file = fabric.haproxy.services_config

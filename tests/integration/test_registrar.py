@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backup import age, client, restore
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoAuthError, NoNodeError
 from kazoo.security import READ_ACL_UNSAFE
 from relay import RegistryRelay
+from silence import silent_hosts
 
 from programs import Instance, ZooKeeper, free_port, wait_for
 
@@ -543,6 +545,15 @@ def test_without_a_registry_it_starts_gets_ready_and_registers_later(
     wait_for(lambda: children(reader))
 
 
+def test_sigterm_is_acted_on_while_no_host_answers(registrar: Registrar) -> None:
+    with silent_hosts(3) as hosts:
+        registrar.document["registry"] |= {"hosts": hosts, "session_timeout": "10m"}
+        registrar.start()
+        wait_for(lambda: "READY=1" in registrar.said)
+        registrar.tell(signal.SIGTERM)
+        assert registrar.wait() == 0
+
+
 def test_a_registry_that_hangs_does_not_stop_the_loop(
     registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
 ) -> None:
@@ -559,6 +570,19 @@ def test_a_registry_that_hangs_does_not_stop_the_loop(
         assert registrar.wait() == 0
     finally:
         zookeeper.send(signal.SIGCONT)
+
+
+def test_it_comes_back_to_a_registry_that_was_restored(
+    registrar: Registrar, own_zookeeper: ZooKeeper
+) -> None:
+    registrar.document["registry"] |= {"hosts": [own_zookeeper.host], "session_timeout": "1s"}
+    age(own_zookeeper)
+    registrar.start()
+    with client(own_zookeeper) as before:
+        wait_for(lambda: children(before))
+    restore(own_zookeeper)
+    with client(own_zookeeper) as after:
+        wait_for(lambda: children(after))
 
 
 def test_a_drained_service_is_out_until_it_is_let_back_in(

@@ -272,4 +272,4 @@ def test_a_client_that_gave_up_is_known_to_have(zookeeper):
     wait_for(lambda: client.connected)
     assert not ended(client)
     close(client)
-    assert ended(client)
+    wait_for(lambda: ended(client))

@@ -137,6 +137,16 @@ def test_a_run_that_is_going_is_not_doubled(schedule, capsys):
     assert schedule.run(GOOD) == 0
 
 
+def test_nobody_else_can_take_the_lock(schedule):
+    for mode in (0o600, 0o644):  # the latter is an older version's
+        schedule.run(GOOD)
+        lock = schedule.folder / "lock"
+        assert lock.stat().st_mode & 0o777 == 0o600
+        lock.chmod(mode)
+    schedule.run(GOOD)
+    assert lock.stat().st_mode & 0o777 == 0o600
+
+
 def test_the_lock_ends_with_the_run(schedule):
     """What Ansible leaves behind, such as shared ssh connections, must not hold it."""
     assert schedule.run(f"setsid sleep 5 >/dev/null 2>&1 & {GOOD}") == 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .servers import WEIGHT_MAX
+from ..catalogue import WEIGHT_MAX
+from ..formats.grammar import printable
 
 # What HAProxy takes (`invalid_char`): somebody may have added a server of any such name by hand.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -22,7 +23,7 @@ class CommandRefused(Exception):
     """HAProxy refused a command; `busy` when the server to be deleted is still in use."""
 
     def __init__(self, line: str, answer: str) -> None:
-        super().__init__(f"HAProxy answered {' '.join(answer.split())!r} to: {line}")
+        super().__init__(f"HAProxy answered {printable(' '.join(answer.split()))!r} to: {line}")
         self.busy = _BUSY in answer
 
 
@@ -74,6 +75,11 @@ def remove(service: str, server: str, version: tuple[int, int], *, sessions: boo
     return f"{raised}set server {target} state maint; {shutdown}{wait}del server {target}"
 
 
+def open_frontend(service: str) -> str:
+    """The command that lets a service take connections again after `disable frontend`."""
+    return f"enable frontend {_name(service)}"
+
+
 def set_weight(service: str, server: str, weight: int) -> str:
     """The command that sets a server's weight, 0 to 256."""
     if not 0 <= weight <= WEIGHT_MAX:
@@ -87,8 +93,11 @@ def set_max_connections(service: str, server: str, limit: int | None) -> str:
 
 
 def _target(service: str, server: str) -> str:
-    for name in (service, server):
-        # `;` and newlines separate commands: nothing else keeps a name from being one.
-        if _NAME.fullmatch(name) is None:
-            raise ValueError(f"not a name for HAProxy: {name!r}")
-    return f"{service}/{server}"
+    return f"{_name(service)}/{_name(server)}"
+
+
+def _name(name: str) -> str:
+    # `;` and newlines separate commands: nothing else keeps a name from being one.
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"not a name for HAProxy: {name!r}")
+    return name

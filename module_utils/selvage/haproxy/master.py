@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ..formats.grammar import printable
 from .runtime import Runtime
 from .socket import HAProxyUnavailable, exchange
 
@@ -85,10 +86,11 @@ class Master:
 
     def _processes(self) -> _Processes:
         answer = self._ask("show proc")
-        rows = [match.groups() for match in map(_PROCESS.match, answer.splitlines()) if match]
+        rows = [match.groups() for match in map(_PROCESS.match, answer.split("\n")) if match]
         masters = [row for row in rows if row[1] == "master"]
-        if not masters:
-            raise HAProxyUnavailable(f"{self._path}: not a list of processes: {answer[:80]!r}")
+        # A blank line ends it. Without its second half, no worker would be left.
+        if not masters or not answer.endswith("\n\n"):
+            raise HAProxyUnavailable(f"{self._path}: not a list of processes: {printable(answer)}")
         master, _, reloads, _ = masters[0]
         workers = [row for row in rows if row[1:3] == ("worker", "0")]
         worker = int(workers[0][0]) if workers else None
@@ -108,4 +110,4 @@ def _pause(deadline: float, problem: str) -> None:
 
 def _alerts(log: str) -> str:
     alerts = re.findall(r"^\[ALERT\] +\([0-9]+\) : (.+)$", log, re.MULTILINE)
-    return "; ".join(alerts)
+    return printable("; ".join(alerts), 600)

@@ -1,45 +1,29 @@
-"""HAProxy's two sockets: the Runtime API of the serving worker, and the master's CLI.
+"""The Runtime API of the worker that serves, on HAProxy's stats socket.
 
-One connection carries one line of commands, joined with `;`, and is read to its end: some replies
-of HAProxy 2.6 lack the blank line that should close them, so replies are matched line by line.
+One connection carries one line of commands, joined with `;`, and is read to its end. A line of
+questions ends with `show info`: only who has read that has the whole of the others' answers.
 """
 
 from __future__ import annotations
 
-import operator
 import re
+import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from ..catalogue import SERVICE_NAME
+from .answers import Answer, Process
 from .commands import _CONFIRMATIONS, CommandRefused
 from .sections import variable_name
-from .servers import LiveServer, LiveService
+from .servers import LiveService
 from .socket import HAProxyUnavailable, exchange
 
 _SERVICE: Final = re.compile(SERVICE_NAME)
-_VARIABLE: Final = re.compile(r"(\S+): type=str value=<(.*)>")
-
-# srv_admin_state and srv_check_state: HAProxy's management guide, "show servers state".
-# Not 0x04, which says for good that the file had the server `disabled`.
-_MAINTENANCE: Final = 0x01 | 0x02 | 0x20 | 0x40
-_DRAIN: Final = 0x08 | 0x10
-_CHECK_ENABLED: Final = 0x04
-_STOPPED: Final = 0
-_STATE: Final = (
-    "be_name",
-    "srv_name",
-    "srv_addr",
-    "srv_port",
-    "srv_uweight",
-    "srv_op_state",
-    "srv_admin_state",
-    "srv_check_state",
-)
-_STAT: Final = ("pxname", "svname", "scur", "slim", "bck")
-_NO_BACKEND: Final = "Can't find backend."
 # HAProxy 3.2 takes 64 words a line.
 _VARIABLES_A_LINE: Final = 16
+_PAUSE_S: Final = 0.01
 
 
 class Runtime:
@@ -48,13 +32,15 @@ class Runtime:
     def __init__(self, path: str, timeout_s: float) -> None:
         self._path = path
         self._timeout_s = timeout_s
+        # Who answered the questions, the last one at the end.
+        self._workers: list[Process] = []
 
     def execute(self, line: str) -> None:
         """Run commands made by this module's functions; raises `CommandRefused`.
 
         Commands after a refused one are run all the same: that is HAProxy's way.
         """
-        answer = self._ask(line)
+        answer = self._exchange(line)
         expected = [
             confirmation
             for command in line.split("; ")
@@ -70,95 +56,70 @@ class Runtime:
             raise CommandRefused(line, answer)
 
     def version(self) -> tuple[int, int]:
-        """HAProxy's major and minor version."""
-        answer = self._ask("show version")
-        match = re.match(r"([0-9]+)\.([0-9]+)", answer)
-        if match is None:
-            raise HAProxyUnavailable(f"{self._path}: not HAProxy's version: {answer[:80]!r}")
-        return int(match[1]), int(match[2])
+        """HAProxy's major and minor version, as it said last."""
+        return (self._workers[-1] if self._workers else self._worker()).version
 
     def process(self) -> int:
         """The process id of the worker that answers."""
-        match = re.search(r"^Pid: ([0-9]+)$", self._ask("show info"), re.MULTILINE)
-        if match is None:
-            raise HAProxyUnavailable(f"{self._path}: HAProxy does not say its process id")
-        return int(match[1])
+        return self._worker().pid
 
     def services(self, names: Collection[str] | None = None) -> dict[str, LiveService]:
         """The proxies that run: all whose name a service could have, or those of `names`."""
-        servers: dict[str, list[LiveServer]] = {}
-        if names is None:
-            known = filter(_SERVICE.fullmatch, self._ask("show backend").splitlines())
-            servers = {name: [] for name in known}
-            places = [("", "-1")]
-        else:
-            places = [(f" {name}", name) for name in sorted(names)]
-        for suffix, proxy in places:
-            state = self._ask(f"show servers state{suffix}")
-            if state.startswith(_NO_BACKEND):
-                continue
-            if names is not None:
-                servers[proxy] = []
-            stat = self._ask(f"show stat {proxy} 4 -1")
-            for service, server in self._servers(state, stat):
-                if service in servers:
-                    servers[service].append(server)
-        fingerprints = self._variables([variable_name(name) for name in sorted(servers)])
-        return {
-            name: LiveService(name, fingerprints.get(variable_name(name)), tuple(found))
-            for name, found in sorted(servers.items())
-        }
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            self._workers.clear()
+            found = self._all() if names is None else self._each(sorted(names))
+            # One that stops may still take a connection when the next one serves already.
+            if len({*self._workers}) <= 1 and not any(one.stopping for one in self._workers):
+                return found
+            if time.monotonic() >= deadline:
+                raise HAProxyUnavailable(f"{self._path}: HAProxy's worker is about to end")
+            time.sleep(_PAUSE_S)
 
-    def _servers(self, state: str, stat: str) -> Iterator[tuple[str, LiveServer]]:
-        lines = state.splitlines()
-        if len(lines) < 2 or lines[0] != "1":
-            raise HAProxyUnavailable(f"{self._path}: not the state of servers: {lines[:1]}")
-        try:
-            rows = {(row[0], row[1]): row for row in _table(stat.splitlines(), ",", _STAT)}
-            for fields in _table(lines[1:], " ", _STATE):
-                row = rows.get((fields[0], fields[1]))
-                # A server in one list only came or went between the two commands.
-                if row is not None:
-                    yield fields[0], _live(fields, row)
-        except (IndexError, ValueError) as error:
-            # The worker ended amid its answer.
-            raise HAProxyUnavailable(f"{self._path}: HAProxy's answer is cut off") from error
-
-    def _variables(self, names: list[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _all(self) -> dict[str, LiveService]:
+        # `-1` asks for all proxies, 5 for frontends (1) and servers (4).
+        with self._ask("show backend", "show servers state", "show stat -1 5 -1") as answer:
+            names = sorted(filter(_SERVICE.fullmatch, answer.backends()))
+            found = answer.services(None) or {}
+        services = {}
         for start in range(0, len(names), _VARIABLES_A_LINE):
             part = names[start : start + _VARIABLES_A_LINE]
-            answer = self._ask("; ".join(f"get var {name}" for name in part))
-            found.update((m[1], m[2]) for m in map(_VARIABLE.fullmatch, answer.splitlines()) if m)
-        return found
+            with self._ask(*(f"get var {variable_name(name)}" for name in part)) as answer:
+                for name in part:
+                    fingerprint = answer.variable(variable_name(name))
+                    service = found.get(name, LiveService(name, None, ()))
+                    services[name] = replace(service, fingerprint=fingerprint)
+        return services
 
-    def _ask(self, line: str) -> str:
+    def _each(self, names: Sequence[str]) -> dict[str, LiveService]:
+        services = {}
+        for name in names:
+            variable = variable_name(name)
+            with self._ask(
+                f"get var {variable}", f"show servers state {name}", f"show stat {name} 5 -1"
+            ) as answer:
+                fingerprint, found = answer.variable(variable), answer.services(name)
+                if found is not None:
+                    services[name] = replace(found[name], fingerprint=fingerprint)
+        return services
+
+    def _worker(self) -> Process:
+        with self._ask():
+            pass
+        return self._workers[-1]
+
+    @contextmanager
+    def _ask(self, *questions: str) -> Iterator[Answer]:
+        """The answers to these questions, of which nothing is missing once the block has ended."""
+        answer = Answer(self._exchange("; ".join([*questions, "show info"])))
+        try:
+            yield answer
+            self._workers.append(answer.process())
+        except ValueError as error:
+            # The worker ended amid its answer.
+            raise HAProxyUnavailable(
+                f"{self._path}: HAProxy's answer is cut off or unknown: {error}"
+            ) from error
+
+    def _exchange(self, line: str) -> str:
         return exchange(self._path, line, self._timeout_s, half_close=False)
-
-
-def _table(lines: list[str], separator: str, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The columns of these names. No value before the last of them is quoted."""
-    header = lines[0].removeprefix("# ").split(separator)
-    places = [header.index(column) for column in columns]
-    pick, splits = operator.itemgetter(*places), max(places) + 1
-    for line in filter(None, lines[1:]):
-        yield pick(line.split(separator, splits))
-
-
-def _live(fields: tuple[str, ...], row: tuple[str, ...]) -> LiveServer:
-    _, name, address, port, weight, operational, administrative, check = fields
-    _, _, sessions, limit, backup = row
-    admin = int(administrative)
-    return LiveServer(
-        name=name,
-        address=address,
-        port=int(port),
-        weight=int(weight),
-        backup=backup == "1",
-        max_connections=int(limit) if limit else None,
-        up=int(operational) != _STOPPED,
-        checked=bool(int(check) & _CHECK_ENABLED),
-        maintenance=bool(admin & _MAINTENANCE),
-        draining=bool(admin & _DRAIN),
-        sessions=int(sessions),
-    )

@@ -55,12 +55,21 @@ def assemble(sections: Mapping[str, Section]) -> str:
     return "\n".join([*parts, *(section.listen for section in ordered)])
 
 
+def owner(text: str, line: int) -> str | None:
+    """The service whose proxy holds this line of the text, counted from 1; None for no service."""
+    for above in reversed(text.split("\n")[:line]):
+        if above and not above.startswith(" "):
+            match = _LISTEN.fullmatch(above)
+            return match[1] if match else None
+    return None
+
+
 def split(text: str) -> dict[str, Section]:
     """The sections in a text, by service; what is of no service is left out."""
     variables: dict[str, str] = {}
     listens: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line and not line.startswith(" "):
             match = _LISTEN.fullmatch(line)
             lines = listens.setdefault(match[1], []) if match else []

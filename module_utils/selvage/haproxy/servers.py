@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Literal
 
-WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
+# What somebody may do to a proxy by hand so that it takes no new connections: `disable frontend`,
+# `shutdown frontend`, `set maxconn frontend`.
+Frontend = Literal["open", "disabled", "shut down", "given the limit 0"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,13 @@ class LiveService:
     """One proxy of the services file as HAProxy runs it.
 
     `fingerprint` identifies the options that it was loaded with; None when it says nothing.
+    `frontend` says whether its port takes connections.
     """
 
     name: str
     fingerprint: str | None
     servers: tuple[LiveServer, ...]
+    frontend: Frontend = "open"
 
 
 def server_name(service: str, address: str, port: int) -> str:

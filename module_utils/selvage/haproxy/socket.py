@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Final
+
+# 10,000 servers take some 4 MB.
+_ANSWER_BYTES: Final = 32 * 2**20
 
 
 class HAProxyUnavailable(Exception):
@@ -26,7 +30,14 @@ def exchange(path: str, line: str, timeout_s: float, *, half_close: bool) -> str
                 connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
                 answer += piece
-                connection.settimeout(max(0.001, deadline - time.monotonic()))
+                if len(answer) > _ANSWER_BYTES:
+                    raise HAProxyUnavailable(
+                        f"{path}: HAProxy's answer is longer than {_ANSWER_BYTES} bytes"
+                    )
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError
+                connection.settimeout(left)
     except PermissionError as error:
         raise HAProxyUnavailable(
             f"{path}: permission denied; run as the user that owns HAProxy's sockets"

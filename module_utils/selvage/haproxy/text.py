@@ -11,59 +11,84 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from ..catalogue import MAX_CONNECTIONS, Service
+from ..catalogue import MAX_CONNECTIONS, WEIGHT_MAX, Service
 from ..formats.grammar import parse_address
 from .sections import Section, assemble, variable_name
-from .servers import WEIGHT_MAX, Server, by_name, server_name
+from .servers import Server, by_name, server_name
 
 _SERVER: Final = re.compile(
     r"    server \S+ (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"
-    r"(?: maxconn ([0-9]{1,7}))?( disabled)? check .+"
+    r"(?: maxconn ([0-9]{1,7}))?( disabled)? (?P<options>check .+)"
 )
 
 
-def server_options(service: Service) -> str:
-    """The options that all servers of a service share."""
-    check, breaker = service.check, service.breaker
-    options = f"check inter {check.interval_ms}ms rise {check.rise} fall {check.fall}"
-    if breaker is not None:
-        options += (
-            f" observe {breaker.observe} error-limit {breaker.error_limit}"
-            f" on-error {breaker.on_error}"
-        )
-    if service.mode == "tcp":
-        # A session lasts for hours in mode tcp: it must not stay with a primary that is none.
-        options += " on-marked-down shutdown-sessions"
-    return options
+@dataclass(frozen=True)
+class Options:
+    """What a section says besides its servers.
+
+    `variable` is its line in the global section, `lines` are those of its proxy above the servers.
+    Each server's line, and each `add server`, ends with `servers`.
+    """
+
+    variable: str
+    lines: tuple[str, ...]
+    servers: str
 
 
-def server_arguments(service: Service, server: Server) -> str:
+def options_of(service: Service) -> Options:
+    """The options that the catalogue asks for."""
+    return Options(
+        variable=f"    set-var {variable_name(service.name)} str({fingerprint(service)})\n",
+        lines=tuple(_options(service)),
+        servers=_server_options(service),
+    )
+
+
+def options_in(section: Section) -> Options | None:
+    """The options that a section of the file has; None when it has no server that shows them all.
+
+    Only for a section as `section` writes it.
+    """
+    lines, servers = [], ""
+    for line in section.listen.splitlines()[1:]:
+        match = _SERVER.fullmatch(line)
+        if match is None:
+            lines.append(line.removeprefix("    "))
+        else:
+            servers = match["options"]
+    return Options(section.variable, tuple(lines), servers) if servers else None
+
+
+def server_arguments(options: Options, server: Server) -> str:
     """What follows the server's name, in its line and in `add server`."""
-    return f"{_own_arguments(server)} {server_options(service)}"
+    return f"{_own_arguments(server)} {options.servers}"
 
 
 @lru_cache(1024)
 def fingerprint(service: Service) -> str:
     """16 hex digits over everything of the service that only a reload can change."""
-    text = "\n".join([*_options(service), server_options(service)])
+    text = "\n".join([*_options(service), _server_options(service)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def section(service: Service, servers: Sequence[Server]) -> Section:
+def section(name: str, options: Options, servers: Sequence[Server]) -> Section:
     """What the services file says about a service. The same input gives the same bytes."""
-    lines = [*_options(service), *_server_lines(service, servers)]
+    lines = [*options.lines, *_server_lines(options, servers)]
     return Section(
-        variable=f"    set-var {variable_name(service.name)} str({fingerprint(service)})\n",
-        listen=f"listen {service.name}\n" + "".join(f"    {line}\n" for line in lines),
+        variable=options.variable,
+        listen=f"listen {name}\n" + "".join(f"    {line}\n" for line in lines),
     )
 
 
 def render(services: Sequence[Service], servers: Mapping[str, Sequence[Server]]) -> str:
     """The services file, whole."""
-    return assemble({s.name: section(s, servers.get(s.name, ())) for s in services})
+    return assemble(
+        {s.name: section(s.name, options_of(s), servers.get(s.name, ())) for s in services}
+    )
 
 
 @lru_cache(1024)
@@ -74,7 +99,7 @@ def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
     any case and half of it is worth more than none.
     """
     servers = {}
-    for line in found.listen.splitlines():
+    for line in found.listen.split("\n"):
         if (server := _parse_server(name, line)) is not None:
             servers[server.name] = server
     return by_name(servers.values())
@@ -116,9 +141,24 @@ def _check_options(service: Service) -> Iterator[str]:
         yield "option redis-check"
 
 
-def _server_lines(service: Service, servers: Sequence[Server]) -> Iterator[str]:
+def _server_options(service: Service) -> str:
+    """The options that all servers of a service share."""
+    check, breaker = service.check, service.breaker
+    options = f"check inter {check.interval_ms}ms rise {check.rise} fall {check.fall}"
+    if breaker is not None:
+        options += (
+            f" observe {breaker.observe} error-limit {breaker.error_limit}"
+            f" on-error {breaker.on_error}"
+        )
+    if service.mode == "tcp":
+        # A session lasts for hours in mode tcp: it must not stay with a primary that is none.
+        options += " on-marked-down shutdown-sessions"
+    return options
+
+
+def _server_lines(options: Options, servers: Sequence[Server]) -> Iterator[str]:
     for server in by_name(servers):
-        yield f"server {server.name} {server_arguments(service, server)}"
+        yield f"server {server.name} {server_arguments(options, server)}"
 
 
 def _own_arguments(server: Server) -> str:
@@ -137,7 +177,7 @@ def _parse_server(service: str, line: str) -> Server | None:
     match = _SERVER.fullmatch(line)
     if match is None:
         return None
-    host, port, weight, backup, limit, disabled = match.groups()
+    host, port, weight, backup, limit, disabled, _ = match.groups()
     try:
         address = parse_address(host.strip("[]"))
     except ValueError:

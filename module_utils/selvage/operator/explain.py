@@ -13,6 +13,7 @@ from ..planning.steps import (
     Admit,
     Disable,
     Drain,
+    OpenFrontend,
     Remove,
     Replace,
     SetMaxConnections,
@@ -184,6 +185,8 @@ def _words(step: Step) -> str:
             return "to be put into maintenance"
         case Drain():
             return "to be drained"
+        case OpenFrontend():
+            return "to take connections again"
         case Replace():
             return "to be replaced, because its address or backup changed"
         case Remove():

@@ -25,6 +25,8 @@ def report(
         running = live.get(service.name)
         up = sum(state(server) == "up" for server in running.servers) if running else 0
         count = "not loaded by HAProxy yet" if running is None else f"{up} up"
+        if running is not None and running.frontend != "open":
+            count += f", but the frontend was {running.frontend} and takes no connections"
         lines.append(f"{service.name}  127.0.0.1:{service.port}  {service.mode}  {count}")
         for server in sorted(running.servers, key=_place) if running else ():
             where = place(server.address, server.port)

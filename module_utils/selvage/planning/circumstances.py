@@ -14,7 +14,7 @@ class Circumstances:
     are servers that an operator took out. `probed` says of servers that join whether the service's
     check passed, `begun` names those that an earlier pass left something to do for. `released` are
     services for which the guards do not count now. `edited` says that the services file is not as
-    we write it.
+    we write it. `kept` are services that keep the options they have, and why.
     """
 
     zone: str | None = None
@@ -24,3 +24,4 @@ class Circumstances:
     begun: Collection[str] = ()
     released: Collection[str] = ()
     edited: bool = False
+    kept: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from ..catalogue import Service
 from ..haproxy.sections import NOTHING, Section, split
-from ..haproxy.servers import LiveServer, Server
+from ..haproxy.servers import LiveServer, LiveService, Server
 from ..haproxy.text import parse_servers, render
 from .circumstances import Circumstances
 
@@ -28,6 +28,12 @@ def edits(name: str, section: Section, good: Section, missing: Collection[str]) 
         yield f"{name} was edited in the services file"
     for server in sorted(missing):
         yield f"{server} was taken out of the services file"
+
+
+def closed(live: LiveService, circumstances: Circumstances) -> Iterator[str]:
+    """Whether the service takes no connections, which only a hand can have done."""
+    if live.frontend != "open" and live.name not in circumstances.begun:
+        yield f"{live.name} was {live.frontend} and takes no connections"
 
 
 def differences(

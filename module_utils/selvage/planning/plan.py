@@ -12,16 +12,17 @@ from ..catalogue import Service
 from ..formats.registrations import Reading
 from ..haproxy.sections import NOTHING, Section
 from ..haproxy.servers import LiveServer, LiveService, Server, by_name, server_name
-from ..haproxy.text import fingerprint, parse_servers
+from ..haproxy.text import Options, fingerprint, options_in, options_of, parse_servers
 from ..haproxy.text import section as render_section
 from .circumstances import Circumstances
-from .drift import differences, edits
+from .drift import closed, differences, edits
 from .guards import objection
 from .steps import (
     AddServer,
     Admit,
     Disable,
     Drain,
+    OpenFrontend,
     Remove,
     Replace,
     SetMaxConnections,
@@ -41,11 +42,12 @@ class ServicePlan:
     is not running. `held` says why the registry is not followed, `waiting` that only a health
     check is waited for. `drift` are differences between what runs and what was written for it,
     which someone else made. `before` is how many servers the service had. `steps` are for the
-    Runtime API, in order: what joins, then what changes, then what leaves; there are none when
-    `reload` says why a reload is needed.
+    Runtime API, in order: the frontend, then what joins, what changes and what leaves; there are
+    none when `reload` says why a reload is needed.
     """
 
     name: str
+    options: Options
     wanted: tuple[Server, ...]
     section: Section
     added: tuple[str, ...]
@@ -75,7 +77,7 @@ class Plan:
     @property
     def sections(self) -> dict[str, Section]:
         """What the services file says, by service."""
-        return {service.name: service.section for service in self.services}
+        return {s.name: s.section for s in self.services if s.section != NOTHING}
 
     def steps(self) -> tuple[tuple[str, Step], ...]:
         """Every step with its service; those that wait for sessions come after all others."""
@@ -130,7 +132,11 @@ def _plan_service(
     section: Section,
     circumstances: Circumstances,
 ) -> ServicePlan:
+    kept = circumstances.kept.get(service.name)
+    options = options_of(service) if kept is None else options_in(section)
     filed = parse_servers(service.name, section)
+    if options is None:
+        return _as_it_was(service, reading, section, filed, kept)
     found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))
     baseline = filed if live is None else _staying(service, live, filed)
     wanted = wanted_servers(service, reading.registrations, circumstances.zone)
@@ -155,38 +161,71 @@ def _plan_service(
         for server in wanted
     )
 
-    reload = _reload_reason(service, live) if running else None
+    reload = _reload_reason(service, live) if running and kept is None else None
     steps = _steps(service, wanted, {server.name: server for server in found}, held is not None)
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
     changed = {step.name for step in steps} - added - removed
-    written = render_section(service, wanted)
+    if live is not None and live.frontend == "disabled":
+        steps.insert(0, OpenFrontend(service.name))
+    written = render_section(service.name, options, wanted)
     drift: tuple[str, ...] = ()
     if live is not None and reload is None:
         served = {server.name for server in found if server.serves} & names - {*circumstances.begun}
-        good = written if filed == wanted else render_section(service, filed)
+        good = written if filed == wanted else render_section(service.name, options, filed)
         missing = served - {server.name for server in filed}
         drift = (
+            *closed(live, circumstances),
             *edits(service.name, section, good, missing),
             *differences(wanted, filed, found, circumstances),
         )
     if running and reload is None:
-        reload = _gap(wanted, found, steps)
+        reload = _reopening(live) or _gap(wanted, found, steps)
+        if reload is not None and kept is not None:
+            return _as_it_was(service, reading, section, filed, kept)
     return ServicePlan(
         name=service.name,
+        options=options,
         wanted=wanted,
         section=written,
         added=tuple(sorted(added)),
         removed=tuple(sorted(removed)),
         changed=tuple(sorted(changed)),
         kept=tuple(server.name for server in wanted if server.name not in added | changed),
-        held=held,
+        held="; ".join(filter(None, (kept, held))) or None,
         waiting=waiting,
         drift=drift,
         before=len(baseline),
         reading=reading,
         reload=reload,
         steps=tuple(steps) if running and reload is None else (),
+    )
+
+
+def _as_it_was(
+    service: Service,
+    reading: Reading,
+    section: Section,
+    filed: tuple[Server, ...],
+    kept: str | None,
+) -> ServicePlan:
+    """Nothing is done for a service of which not even the servers can follow the registry."""
+    return ServicePlan(
+        name=service.name,
+        options=options_of(service),
+        wanted=filed,
+        section=section,
+        added=(),
+        removed=(),
+        changed=(),
+        kept=tuple(server.name for server in filed),
+        held=kept,
+        waiting=False,
+        drift=(),
+        before=len(filed),
+        reading=reading,
+        reload=None,
+        steps=(),
     )
 
 
@@ -247,6 +286,13 @@ def _reload_reason(service: Service, live: LiveService | None) -> str | None:
     if live.fingerprint is None:
         return "runs with unknown options"
     return "changed options" if live.fingerprint != fingerprint(service) else None
+
+
+def _reopening(live: LiveService | None) -> str | None:
+    # No command opens a frontend that was shut down, and HAProxy 2.6 aborts when the limit of one
+    # is raised that holds connections back.
+    shut = live is not None and live.frontend not in ("open", "disabled")
+    return f"was {live.frontend}" if live is not None and shut else None
 
 
 def _as_live(server: Server) -> LiveServer:

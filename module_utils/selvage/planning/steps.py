@@ -1,4 +1,4 @@
-"""What a pass does to servers at runtime."""
+"""What a pass does at runtime."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ class Disable:
 
 
 @dataclass(frozen=True)
+class OpenFrontend:
+    """Let a service take connections again; its name is the service's."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Replace(_OfServer):
     """Remove the server as `Remove` does, then add it: what differs cannot change while it lives.
 
@@ -89,5 +96,14 @@ class Remove:
 
 
 Step = (
-    AddServer | Admit | Undrain | SetMaxConnections | SetWeight | Disable | Drain | Replace | Remove
+    AddServer
+    | Admit
+    | Undrain
+    | SetMaxConnections
+    | SetWeight
+    | Disable
+    | Drain
+    | OpenFrontend
+    | Replace
+    | Remove
 )

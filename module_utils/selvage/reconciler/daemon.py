@@ -26,16 +26,14 @@ from ..system.journal import event
 from ..system.loop import Events
 from . import overrides
 from .news import News
-from .reconcile import FAILURES, Reconciler
+from .passes import Limits, Reconciler
+from .reconcile import FAILURES
 from .result import Result, ServiceResult
+from .schedule import Schedule
 from .settings import Settings, load
 
 # After a lost connection the whole fabric reads everything anew: not all in the same moment.
 _JITTER_S: Final = 1.0
-# After the first failure; each further one doubles it.
-_RETRY_S: Final = 0.5
-_LONGEST_RETRY_S: Final = 10.0
-_LONGEST_PAUSE_S: Final = 1.0
 _TURN_S: Final = 1.0
 # Hands change HAProxy; that a watch is missed is only feared.
 _RESYNCS_A_VERIFICATION: Final = 5
@@ -86,17 +84,16 @@ class Daemon:
 
     def _begin(self, settings: Settings) -> None:
         self._settings = settings
-        self._reconciler = Reconciler(settings, lock_limit_s=_LOCK_LIMIT_S)
-        self._failures = 0
-        self._pauses = 0
-        now = time.monotonic()
-        self._due_at = now + settings.registry.connect_timeout_ms / 1000
-        self._resync_at = now + self._resync_s()
+        self._reconciler = Reconciler(
+            settings, Limits(lock_s=_LOCK_LIMIT_S), wake=lambda: self._events.put(Event.CHANGED)
+        )
+        connect_s = settings.registry.connect_timeout_ms / 1000
+        self._schedule = Schedule(
+            time.monotonic, settings.resync_interval_ms / 1000, time.monotonic() + connect_s
+        )
         self._resyncs = 0
         self._overrides = Path(settings.state_directory, "overrides")
         self._overrides_at = overrides.changed_at(self._overrides)
-        # When the next pass looks at everything, and not only at what changed.
-        self._whole_at = now
         self._was_connected = False
         self._current = False
         self._session = Session(
@@ -122,7 +119,7 @@ class Daemon:
             self._wait()
             self._heed_overrides()
             self._session.follow()
-            if not self._stop and time.monotonic() >= self._due_at:
+            if not self._stop and not self._schedule.wait_s:
                 self._pass()
             self._report()
         systemd.notify("STOPPING=1")
@@ -130,12 +127,10 @@ class Daemon:
 
     def _wait(self) -> None:
         """Until something is due, heeding what happens."""
-        wait_s = min(max(0.0, self._due_at - time.monotonic()), _TURN_S)
-        for happening in self._events.take(wait_s):
+        for happening in self._events.take(min(self._schedule.wait_s, _TURN_S)):
             self._heed(happening)
 
     def _heed(self, happening: Event) -> None:
-        now = time.monotonic()
         if happening in (Event.CHANGED, Event.CONNECTED, Event.DISCONNECTED):
             self._current = False
         if happening is Event.STOP:
@@ -143,20 +138,20 @@ class Daemon:
         elif happening is Event.RELOAD:
             self._reload()
         elif happening is Event.CHANGED:
-            self._due_at = min(self._due_at, now)
+            self._schedule.ask()
         elif happening is Event.CONNECTED:
             # kazoo does not set watches again: whatever is known may have changed unseen.
             self._view.expire()
             jitter_s = random.uniform(0, _JITTER_S) if self._was_connected else 0.0  # noqa: S311 - no secret
             self._was_connected = True
-            self._due_at = now + jitter_s
+            self._schedule.put_off(jitter_s)
 
     def _heed_overrides(self) -> None:
         """A pass for what an operator has just set or ended: one knows when an override ends."""
         changed_at = overrides.changed_at(self._overrides)
         if changed_at != self._overrides_at:
             self._overrides_at = changed_at
-            self._due_at = min(self._due_at, time.monotonic())
+            self._schedule.ask()
 
     def _reload(self) -> None:
         """Take new settings; a file that is refused leaves the former ones."""
@@ -172,21 +167,21 @@ class Daemon:
         systemd.notify("READY=1")
 
     def _pass(self) -> None:
-        now = time.monotonic()
-        resync, whole = now >= self._resync_at, now >= self._whole_at
-        if resync:
-            self._resync_at = now + self._resync_s()
-            self._resyncs += 1
+        whole, resync = self._schedule.begin()
+        self._resyncs += resync
         verified = resync and self._resyncs % _RESYNCS_A_VERIFICATION == 0
+        result: Result | None = None
         try:
             result = self._reconciler.run(lambda: self._read(verified=verified), whole=whole)
         except FAILURES as failure:
-            self._after((str(failure),), None, None)
+            problems: tuple[str, ...] = (str(failure),)
         else:
+            problems = result.problems
             for service in result.services:
                 self._tell(service)
             self._tell_pass(result)
-            self._after(result.problems, result.again_s, result.look_s)
+        self._tell_problems(problems)
+        self._schedule.end(problems, result)
         self._measured = False
         if not self._ready:
             self._ready = True
@@ -202,33 +197,14 @@ class Daemon:
         self._read_at, self._current = time.time(), True
         return self._view.content
 
-    def _after(
-        self, problems: tuple[str, ...], again_s: float | None, look_s: float | None
-    ) -> None:
-        """When the next pass is due; a problem is told once."""
+    def _tell_problems(self, problems: tuple[str, ...]) -> None:
+        """Each problem once, and that all have ended."""
         for problem in problems:
             if problem not in self._problems:
                 event(_logger, logging.ERROR, "not done, trying again", problem=problem)
         if self._problems and not problems:
             event(_logger, logging.INFO, "all is well again")
         self._problems = problems
-        self._pauses = self._pauses + 1 if again_s is not None else 0
-        now = time.monotonic()
-        if not problems:
-            self._failures, self._whole_at = 0, self._resync_at
-        elif self._whole_at <= now or not self._failures:
-            self._failures += 1
-            retry_s = min(_RETRY_S * 2 ** min(self._failures - 1, 16), _LONGEST_RETRY_S)
-            self._whole_at = now + retry_s
-        pauses_s = [self._whole_at - now]
-        if look_s is not None:
-            pauses_s.append(look_s)
-        if again_s is not None:
-            pauses_s.append(min(again_s * 2 ** min(self._pauses - 1, 16), _LONGEST_PAUSE_S))
-        self._due_at = now + min(pauses_s)
-
-    def _resync_s(self) -> float:
-        return self._settings.resync_interval_ms / 1000
 
     def _tell(self, service: ServiceResult) -> None:
         """One line when something is new."""

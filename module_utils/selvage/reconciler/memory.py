@@ -30,12 +30,15 @@ def now() -> float:
 class Memory:
     """`losses` holds, by service, pairs of time and number of servers; times are of `clock`.
 
+    `drains` says since when servers drain, by `service/server`: HAProxy does not tell.
+
     `counters` are samples for Prometheus, by their name with labels.
     """
 
     counters: Counter[str] = field(default_factory=Counter)
     losses: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     reloaded_at: float | None = None
+    drains: dict[str, float] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = field(default=now, compare=False)
 
@@ -92,6 +95,7 @@ def _render(memory: Memory, boot: Path) -> str:
         "counters": memory.counters,
         "losses": memory.losses,
         "reloaded_at": memory.reloaded_at,
+        "drains": memory.drains,
         "addresses": memory.addresses,
     }
     return json.dumps(document, sort_keys=True) + "\n"
@@ -118,5 +122,7 @@ def _memory(document: Mapping[str, Any]) -> Memory:
             for service, losses in document["losses"].items()
         },
         reloaded_at=None if reloaded_at is None else float(reloaded_at),
+        # A file of an older Selvage has none.
+        drains={str(name): float(at) for name, at in document.get("drains", {}).items()},
         addresses={str(name): str(address) for name, address in document["addresses"].items()},
     )

@@ -29,6 +29,7 @@ _ZEROS: Final = (
             "disable",
             "drain",
             "maxconn",
+            "open",
             "remove",
             "undrain",
             "weight",

@@ -13,7 +13,8 @@ class ServiceResult:
 
     `held` says why the service does not follow the registry or the catalogue. `drift` are
     differences that somebody else made on this node, and that were repaired. `out_of_service` are
-    instances that say themselves that they take no traffic.
+    instances that say themselves that they take no traffic. `draining` are servers that left, and
+    are deleted once they have drained.
     """
 
     name: str
@@ -25,6 +26,7 @@ class ServiceResult:
     drift: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
     out_of_service: tuple[Refusal, ...] = ()
+    draining: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -38,8 +40,10 @@ class Result:
 
     `services` are those that the pass looked at. `before` and `after` are the texts of the
     services file. `problems` are failures, one line each, that did not keep the pass from doing
-    the rest. `again_s` says in how many seconds to go on with what was begun, None when it is done.
-    `look_s` says when something is due that needs no more than time, such as a health check.
+    the rest; `away` is the one of them that says why the registry was not read, so that only
+    overrides were seen to. The others say in how many seconds to go on, None for never: `begun_s`
+    with what was begun, `drains_s` with servers that drain, `look_s` with what needs no more than
+    time, such as a health check.
     """
 
     services: tuple[ServiceResult, ...]
@@ -48,13 +52,20 @@ class Result:
     commands: tuple[str, ...]
     reloaded: bool
     problems: tuple[str, ...]
-    again_s: float | None
+    away: str | None
+    begun_s: float | None
+    drains_s: float | None
     look_s: float | None
 
     @property
     def changed(self) -> bool:
         """Whether anything was, or would be, done."""
         return self.before != self.after or bool(self.commands)
+
+    @property
+    def again_s(self) -> float | None:
+        """How soon to go on with anything that is not done; None when all is done."""
+        return min((s for s in (self.begun_s, self.drains_s) if s is not None), default=None)
 
     def then(self, later: Result) -> Result:
         """This pass and the one that went on with it, as one."""

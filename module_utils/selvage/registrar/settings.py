@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..catalogue import SERVICE_NAME
+from ..catalogue import SERVICE_NAME, WEIGHT_MAX
 from ..fields import Fields, Invalid, read, unique
 from ..formats.grammar import parse_address
-from ..haproxy.servers import WEIGHT_MAX
 from ..registry.settings import RegistrySettings, parse_settings
 from .announcement import Announcement
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from typing import Final
 
 from kazoo.client import KazooClient
+from kazoo.handlers.threading import SequentialThreadingHandler
 
 from .settings import RegistrySettings
+
+# For the server's word that a session has ended; without it the session ends by its timeout.
+_END_S: Final = 2.0
 
 
 class RegistryUnavailable(Exception):
@@ -29,7 +36,7 @@ def connect(
     return client
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected(settings: RegistrySettings) -> Iterator[KazooClient]:
     """A connected client for one reading; raises `RegistryUnavailable` after `connect_timeout`."""
     client = _client(settings)
@@ -45,13 +52,23 @@ def connected(settings: RegistrySettings) -> Iterator[KazooClient]:
 
 
 def close(client: KazooClient) -> None:
-    """End the session, so that its ephemeral nodes go; never raises."""
-    try:
+    """End the session, so that its ephemeral nodes go; takes two seconds at most, never raises.
+
+    kazoo joins its threads, which may hang in connect(2) or in the resolver, or wait for a server
+    that says nothing. They are daemons, and end by themselves; nobody hears from them any more.
+    """
+    client.state_listeners.clear()
+    wait_s = _END_S if client.connected else 0.0
+    ending = threading.Thread(target=_end, args=(client,), daemon=True)
+    ending.start()
+    ending.join(wait_s)
+
+
+def _end(client: KazooClient) -> None:
+    # It complains about threads that take long.
+    with contextlib.suppress(Exception):
         client.stop()
         client.close()
-    except Exception:  # noqa: S110 - the reason is below
-        # kazoo complains about a connection that hangs in connect(2); its threads are daemons.
-        pass
 
 
 def ended(client: KazooClient) -> bool:
@@ -66,7 +83,27 @@ def _client(settings: RegistrySettings) -> KazooClient:
     credentials = f"{settings.username}:{settings.password}"
     return KazooClient(
         hosts=settings.place,
+        handler=_Handler(settings),
         timeout=settings.session_timeout_ms / 1000,
         auth_data=[("digest", credentials)] if settings.username else None,
         connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 5.0},
     )
+
+
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
+    """kazoo's own, but for how long it waits for a host to take a connection.
+
+    With `connect_timeout` all hosts are tried. kazoo gives each the whole time of a session.
+    """
+
+    def __init__(self, settings: RegistrySettings) -> None:
+        super().__init__()
+        limit_ms = min(settings.connect_timeout_ms, settings.session_timeout_ms)
+        self._limit_s = limit_ms / 1000 / len(settings.hosts)
+
+    def create_connection(self, *place: object, **options: object) -> socket.socket:
+        """Raises OSError."""
+        made: socket.socket = super().create_connection(
+            *place, **{**options, "timeout": self._limit_s}
+        )
+        return made

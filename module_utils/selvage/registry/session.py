@@ -16,12 +16,18 @@ from .unresolved import Unresolved
 
 # A client that has only just been made has not yet begun to connect.
 _GIVE_UP_S: Final = 5.0
+# Without a connection: of the session nothing is left that another one could not do.
+_TIMEOUTS: Final = 3
 
 _logger = logging.getLogger(__name__)
 
 
 class Session:
-    """A client that is made anew when kazoo gives it up, and tells when the registry is away.
+    """A client that is made anew when it is of no more use, and tells when the registry is away.
+
+    kazoo gives up for good after an unexpected reply. And members refuse a session that has seen
+    newer transactions than theirs: after the registry was restored from a backup, they do so for as
+    long as the client lives.
 
     `on_state` gets each `KazooState` on kazoo's thread, `on_client` each client, the first one
     included, on the thread that calls.
@@ -38,6 +44,7 @@ class Session:
         self._settings = settings
         self._give_up_s = give_up_s
         self._unresolved = Unresolved(settings.hosts, give_up_s)
+        self._patience_s = _TIMEOUTS * settings.session_timeout_ms / 1000
         self._on_state = on_state
         self._on_client = on_client
         self._told = False
@@ -51,16 +58,19 @@ class Session:
 
     def follow(self) -> None:
         """Do what the connection's state asks for; to be called now and then."""
+        now = time.monotonic()
         self._unresolved.follow(connected=self.connected)
-        if connection.ended(self._client) and time.monotonic() - self._since > self._give_up_s:
+        if self.connected:
+            self._since, self._gave_up = now, False
+        elif connection.ended(self._client) and now - self._since > self._give_up_s:
             # kazoo 2.8 also gives up when no name has an address.
             if not self._gave_up and not self._unresolved.explains:
                 self._gave_up = True
                 event(_logger, logging.ERROR, "the registry's client gave up, trying a new one")
-            self.close()
-            self._connect()
-        if self.connected:
-            self._gave_up = False
+            self._renew()
+        elif self._client.last_zxid and now - self._since > self._patience_s:
+            event(_logger, logging.WARNING, "no way back to the session, beginning a new one")
+            self._renew()
         if self.connected != self._told:
             self._told = self.connected
             event(
@@ -73,6 +83,10 @@ class Session:
     def close(self) -> None:
         """End the session."""
         connection.close(self._client)
+
+    def _renew(self) -> None:
+        self.close()
+        self._connect()
 
     def _connect(self) -> None:
         self._since = time.monotonic()

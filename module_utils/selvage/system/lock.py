@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -23,7 +23,7 @@ def held(path: Path, limit_s: float, *, create: bool) -> Iterator[None]:
     """
     try:
         descriptor = os.open(
-            path, os.O_RDONLY | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o644
+            path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0), 0o600
         )
     except FileNotFoundError as error:
         if create:
@@ -33,10 +33,26 @@ def held(path: Path, limit_s: float, *, create: bool) -> Iterator[None]:
     except OSError as error:
         raise Locked(f"{path}: {error.strerror}") from error
     try:
+        if create:
+            _close_to_others(descriptor, path.parent)
         _take(descriptor, path, time.monotonic() + limit_s)
         yield
     finally:
         os.close(descriptor)
+
+
+def _close_to_others(descriptor: int, folder: Path) -> None:
+    """Who can open the file can lock it: that shall be the folder's owner, and root."""
+    file, owner = os.fstat(descriptor), folder.stat()
+    # A file with another name beside this one may be somebody else's.
+    if file.st_nlink != 1:
+        return
+    # On a read-only disk it stays as it is, and can be locked all the same.
+    with suppress(OSError):
+        if os.geteuid() == 0:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        if file.st_mode & 0o077:
+            os.fchmod(descriptor, 0o600)
 
 
 def _take(descriptor: int, path: Path, deadline: float) -> None:

@@ -38,9 +38,12 @@ def test_one_leads_and_two_follow():
 
 
 @pytest.mark.parametrize("name", SIDECARS)
-def test_sockets_belong_to_the_reconciler(name):
-    for path in ("/run/haproxy/admin.sock", "/run/haproxy-master.sock"):
-        assert shell(name, f"stat -c '%U %a' {path}").split() == ["selvage-reconciler", "600"]
+def test_sockets_are_open_to_the_reconciler_alone(name):
+    owners = "haproxy:selvage-reconciler"
+    for path in ("/run/haproxy/admin.sock", "/run/haproxy/master.sock"):
+        assert shell(name, f"stat -c '%U:%G %a' {path}").split() == [owners, "660"]
+    assert shell(name, "stat -c '%U:%G %a' /run/haproxy").split() == [owners, "2750"]
+    assert shell(name, "getent group selvage-reconciler").endswith(":\n")
 
 
 @pytest.mark.parametrize("name", SIDECARS)

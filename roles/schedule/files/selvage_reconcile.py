@@ -67,6 +67,9 @@ def become_owner() -> None:
 
 def reconcile(limit_s: int) -> int:
     """Run the playbook unless it is running already, and record how it went."""
+    # Who can open it can lock it, and an older version let everyone read it.
+    LOCK.touch(0o600)
+    LOCK.chmod(0o600)
     with LOCK.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from selvage.haproxy import commands, runtime
-from selvage.haproxy.runtime import Runtime
-from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.haproxy import commands
 
 HOSTILE = ["", "a;b", "a b", "a\nb", "a/b", "ä", "a\x00", "a\\", "#a"]
 COMMANDS = [
@@ -26,6 +24,19 @@ def test_names_are_checked(command, name):
     for service, server in ((name, "s"), ("s", name)):
         with pytest.raises(ValueError, match="not a name for HAProxy"):
             command(service, server)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_of_frontends_are_checked(name):
+    with pytest.raises(ValueError, match="not a name for HAProxy"):
+        commands.open_frontend(name)
+
+
+def test_the_words_of_haproxy_are_one_bounded_line():
+    said = str(commands.CommandRefused("del server a/b", "no\n\x1b[31m\u2028" + "x" * 9_000))
+    assert said.isprintable()
+    assert said.isascii()
+    assert len(said) < 700
 
 
 @pytest.mark.parametrize("arguments", ["", "127.0.0.1:80; show env", "127.0.0.1:80\nshutdown"])
@@ -48,37 +59,3 @@ def test_names_of_ipv6_servers_pass():
 @pytest.mark.parametrize("name", ["_a", "-a", ".a", ":a", "a" * 256])
 def test_names_that_haproxy_takes_pass(name):
     assert commands.drain("a", name) == f"set server a/{name} state drain"
-
-
-STATE = (
-    "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight"
-    " srv_check_state srv_port\n3 inventory 1 a 10.0.0.1 2 0 1 6 80\n"
-)
-STAT = "# pxname,svname,scur,slim,bck,\ninventory,a,0,,0,\n"
-
-
-@pytest.mark.parametrize(
-    ("state", "stat", "expected"),
-    [
-        (STATE, STAT, None),
-        ("\n", STAT, "not the state of servers"),
-        (STATE, "\n", "answer is cut off"),
-        (STATE, STAT[:10], "answer is cut off"),
-        (STATE, STAT[:-4], "answer is cut off"),
-        (STATE[:-6], STAT, "answer is cut off"),
-    ],
-)
-def test_an_answer_that_is_cut_off_is_none(monkeypatch, state, stat, expected):
-    answers = {
-        "show backend": "inventory\n",
-        "show servers state": state,
-        "show stat -1 4 -1": stat,
-        "get var proc.selvage.inventory": "\n",
-    }
-    monkeypatch.setattr(runtime, "exchange", lambda path, line, *_, **__: answers[line])
-    haproxy = Runtime("/sock", 1)
-    if expected is None:
-        assert [server.name for server in haproxy.services()["inventory"].servers] == ["a"]
-    else:
-        with pytest.raises(HAProxyUnavailable, match=expected):
-            haproxy.services()

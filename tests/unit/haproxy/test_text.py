@@ -8,7 +8,7 @@ from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts
 from selvage.formats.registrations import Registration
 from selvage.haproxy.sections import HEADER, variable_name
 from selvage.haproxy.servers import Server, by_name, server_name
-from selvage.haproxy.text import fingerprint, render, server_arguments, server_options
+from selvage.haproxy.text import fingerprint, options_of, render, server_arguments
 from strategies import catalogues, names, registrations, servers_in, wanted_server
 
 INVENTORY = Service("inventory", 3000)
@@ -72,11 +72,11 @@ def test_the_text_of_an_empty_catalogue():
 
 
 def test_the_options_of_servers():
-    assert server_options(MYSQL) == (
+    assert options_of(MYSQL).servers == (
         "check inter 1000ms rise 1 fall 2 observe layer4 error-limit 5 on-error sudden-death"
         " on-marked-down shutdown-sessions"
     )
-    assert server_arguments(INVENTORY, TWO) == (
+    assert server_arguments(options_of(INVENTORY), TWO) == (
         "[2001:db8::1]:80 weight 0 backup maxconn 7 check inter 2000ms rise 2 fall 3"
     )
 

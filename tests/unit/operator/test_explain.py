@@ -9,7 +9,7 @@ import pytest
 from selvage.catalogue import Guards, Service, Zone
 from selvage.formats.registrations import Reading, Refusal, Registration
 from selvage.haproxy.servers import Server, server_name
-from selvage.haproxy.text import section
+from selvage.haproxy.text import options_of, section
 from selvage.operator.explain import report
 from selvage.operator.facts import Facts
 from selvage.planning.circumstances import Circumstances
@@ -44,7 +44,7 @@ def explained(
         [service],
         {service.name: read_now},
         services if running else None,
-        {service.name: section(service, filed)},
+        {service.name: section(service.name, options_of(service), filed)},
         node,
     ).services
     said = {

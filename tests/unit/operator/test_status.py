@@ -39,6 +39,16 @@ def test_each_server_has_a_line_with_its_state():
     assert lines[2].endswith("weight 5, backup")
 
 
+def test_a_service_that_takes_no_connections_says_so():
+    live = {"inventory": LiveService("inventory", None, (SERVER,), "disabled")}
+    services = parse_services([{"name": "inventory", "port": 3000}])
+    assert (
+        report(services, live)
+        .splitlines()[0]
+        .endswith("1 up, but the frontend was disabled and takes no connections")
+    )
+
+
 def test_maintenance_by_an_operators_word_has_its_reason():
     live = {"inventory": LiveService("inventory", None, (replace(SERVER, maintenance=True),))}
     services = parse_services([{"name": "inventory", "port": 3000}])

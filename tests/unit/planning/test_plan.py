@@ -14,6 +14,7 @@ from selvage.planning.steps import (
     Admit,
     Disable,
     Drain,
+    OpenFrontend,
     Remove,
     Replace,
     SetMaxConnections,
@@ -405,6 +406,7 @@ def apply(plan, live, probed=None):
             for service in plan.services
         }
     after = {name: {s.name: s for s in service.servers} for name, service in live.items()}
+    opened = {step.name for _, step in plan.steps() if isinstance(step, OpenFrontend)}
     for name, step in plan.steps():
         servers = after[name]
         match step:
@@ -432,7 +434,11 @@ def apply(plan, live, probed=None):
                 assert servers[one].draining or servers[one].maintenance
                 del servers[one]
     return {
-        name: replace(service, servers=tuple(after[name].values()))
+        name: replace(
+            service,
+            servers=tuple(after[name].values()),
+            frontend="open" if name in opened else service.frontend,
+        )
         for name, service in live.items()
     }
 
@@ -466,6 +472,7 @@ def test_the_plan_applied_to_what_runs_gives_what_is_wanted(case):
     (services, readings, live, current), node = case
     plan, live, _ = settle(services, readings, live or {}, current, **node)
     for service in plan.services:
+        assert live[service.name].frontend == "open"
         running = {one.name: one for one in live[service.name].servers}
         for wanted in service.wanted:
             assert as_wanted(running[wanted.name]) == replace(wanted, disabled=False)
@@ -779,6 +786,34 @@ def test_what_someone_else_changed_is_told_and_repaired(live, drift):
     plan = plan_one(reading(1, 2), live)
     assert plan.services[0].drift == (drift.format(b=B.name, c=C.name),)
     assert steps(plan)
+
+
+def frontend(state, **node):
+    """The plan of a service whose frontend somebody changed."""
+    return plan_world(
+        [INVENTORY],
+        {"inventory": reading(1, 2)},
+        {"inventory": replace(live_service(INVENTORY, *up(A)), frontend=state)},
+        render([INVENTORY], {"inventory": [A]}),
+        **node,
+    )
+
+
+def test_a_frontend_that_was_disabled_is_told_and_opened():
+    (service,) = frontend("disabled").services
+    assert service.drift == ("inventory was disabled and takes no connections",)
+    assert service.steps == (OpenFrontend("inventory"), AddServer(B))
+    assert (service.added, service.changed, service.kept) == ((B.name,), (), (A.name,))
+    # An earlier pass could not open it, and has told about it.
+    assert frontend("disabled", begun={"inventory"}).services[0].drift == ()
+
+
+@pytest.mark.parametrize("state", ["shut down", "given the limit 0"])
+def test_one_that_no_command_opens_needs_a_reload(state):
+    plan = frontend(state)
+    assert plan.reload == f"inventory: was {state}"
+    assert plan.services[0].drift == (f"inventory was {state} and takes no connections",)
+    assert plan.steps() == ()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Who has to pass a check before it gets traffic, and what the checks have said so far."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import as_completed, wait
+
+from ...catalogue import Service
+from ...haproxy.servers import LiveService, Server
+from ...planning.plan import Plan
+from ...planning.steps import AddServer, Admit
+from ..prober import Prober
+
+# A step that gives a server traffic, with its service.
+Join = tuple[str, AddServer | Admit]
+
+
+def joins(plan: Plan) -> list[Join]:
+    """The servers that are to get traffic once a check has passed."""
+    return [
+        (name, step)
+        for name, step in plan.steps()
+        if isinstance(step, (AddServer, Admit)) and not step.server.disabled
+    ]
+
+
+def begin(
+    plan: Plan,
+    prober: Prober,
+    services: Mapping[str, Service],
+    names: Collection[str] | None,
+    patience_s: float,
+) -> bool:
+    """Begin the probes that the plan asks for; whether their outcomes decide over it.
+
+    Then the plan has to be made anew. Of the services `names` (None for all) what no longer joins
+    is forgotten.
+    """
+    wanted = {step.name: (name, step.server) for name, step in joins(plan)}
+    for server, probe in [*prober.probes.items()]:
+        if server not in wanted and (names is None or probe.service in names):
+            prober.forget(server)
+    probes = [prober.start(services[name], server) for name, server in wanted.values()]
+    waiting = {service.name for service in plan.services if service.waiting}
+    decisive = [probe for probe in probes if probe.service in waiting]
+    open_yet = {probe.future for probe in decisive if probe.healthy is None}
+    if not open_yet and not any(probe.healthy for probe in decisive):
+        return False
+    wait(open_yet, patience_s)
+    return True
+
+
+def fresh(plan: Plan, live: Mapping[str, LiveService], at_most: int) -> list[tuple[str, Server]]:
+    """The servers that a reload would start UP without a check, with their services."""
+    up = {server.name for found in live.values() for server in found.servers if server.up}
+    started = [
+        (service.name, server)
+        for service in plan.services
+        for server in service.wanted
+        if service.reload is not None and server.name not in up and not server.disabled
+    ]
+    return started[:at_most]
+
+
+def decided(
+    steps: Sequence[Join], prober: Prober, services: Mapping[str, Service], patience_s: float
+) -> Iterator[tuple[str, AddServer | Admit, bool | None]]:
+    """The steps as the health of their servers becomes known; None for what takes longer."""
+    waiting = {}
+    for name, step in steps:
+        if step.server.disabled:
+            yield name, step, True
+            continue
+        probe = prober.start(services[name], step.server)
+        if probe.healthy is None:
+            waiting[probe.future] = (name, step, probe)
+        else:
+            yield name, step, probe.healthy
+    with contextlib.suppress(NotYet):
+        for future in as_completed([*waiting], patience_s):
+            name, step, probe = waiting.pop(future)
+            yield name, step, probe.healthy
+    for name, step, probe in waiting.values():
+        yield name, step, probe.healthy
