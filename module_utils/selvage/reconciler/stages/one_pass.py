@@ -294,7 +294,7 @@ class Pass:
         memory = self._state.memory
         for service in plan.services:
             guards = self._services[service.name].guards
-            lost = len(service.wanted) < service.before and service.name not in self._fixed
+            lost = service.left < service.before and service.name not in self._fixed
             if self._dry_run or not lost:
                 continue
             if service.name in self._node.released:
