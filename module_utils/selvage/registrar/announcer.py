@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
+    BadVersionError,
     ConnectionClosedError,
     ConnectionLoss,
     KazooException,
@@ -32,6 +33,8 @@ from .health import Wish
 from .sessions import Sessions
 
 LIMIT_S: Final = 5.0
+# Who changes it each time meanwhile is not fought with until the next pass.
+_LOOKS: Final = 3
 
 UNREACHABLE: Final = (
     ConnectionClosedError,
@@ -139,27 +142,28 @@ class Announcer:
         `only_if_there` leaves a znode absent that is absent.
         """
         path = self._path(announcement)
-        found = yield from self._find(path)
-        if found is None:
-            if only_if_there:
-                return Outcome(Change.NONE, registered=False)
-            yield self._client.create_async(
-                path, announcement.data, acl=self._acl, ephemeral=True, makepath=True
-            )
-            change = Change.REGISTERED
-        elif (owner := found[1].ephemeralOwner) != session:
-            if owner not in self._sessions:
-                return Outcome(Change.NONE, False, Clash(owner, _shown(found[0])))
-            yield from self._replace(path, announcement.data, found[1].version)
-            change = Change.TAKEN_OVER
-        elif found[0] != announcement.data:
-            yield self._client.set_async(path, announcement.data)
-            change = Change.UPDATED
-        else:
-            return Outcome(Change.NONE, registered=True)
-        # The watch belongs to what is there now.
-        yield self._client.exists_async(path, watch=self._watch)
-        return Outcome(change, registered=True)
+        change = Change.NONE
+        # The last look finds it as it shall be, and watches what it finds.
+        for _ in range(_LOOKS):
+            found = yield from self._find(path)
+            if found is None:
+                if only_if_there and change is Change.NONE:
+                    return Outcome(change, registered=False)
+                yield self._client.create_async(
+                    path, announcement.data, acl=self._acl, ephemeral=True, makepath=True
+                )
+                change = Change.REGISTERED
+            elif (owner := found[1].ephemeralOwner) != session:
+                if owner not in self._sessions:
+                    return Outcome(change, False, Clash(owner, _shown(found[0])))
+                yield from self._replace(path, announcement.data, found[1].version)
+                change = Change.TAKEN_OVER
+            elif found[0] != announcement.data:
+                yield self._client.set_async(path, announcement.data)
+                change = Change.UPDATED
+            else:
+                return Outcome(change, registered=True)
+        raise BadVersionError
 
     def _withdraw(self, announcement: Announcement, session: int) -> _Steps:
         """The znode is not there, unless it is somebody else's."""
