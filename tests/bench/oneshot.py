@@ -10,7 +10,7 @@ from pathlib import Path
 from selvage.reconciler.reconcile import reconcile
 from selvage.reconciler.settings import load
 from selvage.registry.connection import connected
-from selvage.registry.view import RegistryView
+from selvage.registry.view import MOST, RegistryView
 
 
 def _main() -> None:
@@ -19,7 +19,8 @@ def _main() -> None:
     result = reconcile(settings)
     ended = time.monotonic()
     with connected(settings.registry) as client:
-        view = RegistryView(client, settings.registry.root, (s.name for s in settings.services))
+        services = dict.fromkeys((service.name for service in settings.services), MOST)
+        view = RegistryView(client, settings.registry.root, services)
         view.refresh(60)
         read = time.monotonic()
     print(

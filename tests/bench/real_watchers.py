@@ -47,7 +47,10 @@ class _RealWatcher:
         )
         connected.wait()
         self._view = view.RegistryView(
-            self._client, ROOT, self._services, lambda: self._pool.submit(self._follow)
+            self._client,
+            ROOT,
+            dict.fromkeys(self._services, view.MOST),
+            lambda: self._pool.submit(self._follow),
         )
         self._client.add_listener(self._heed)
         self._follow()
@@ -84,7 +87,8 @@ class _RealWatcher:
     def verify(self) -> None:
         """Look whether a watch was missed."""
         with self._lock:
-            self._view.verify(_LIMIT_S)
+            self._view.expire()
+            self._view.refresh(_LIMIT_S)
 
     def end(self) -> None:
         """End the session."""

@@ -73,11 +73,11 @@ class Reading:
     failure: str | None = None
 
 
-def hosts(children: Mapping[str, bytes]) -> frozenset[str]:
+def hosts(children: Mapping[str, bytes | str]) -> frozenset[str]:
     """The names whose addresses `read` will ask for, in lower case."""
     found: set[str] = set()
     for child, data in children.items():
-        if not (child.startswith("base64_") or _MAY_NAME.search(data)):
+        if isinstance(data, str) or not (child.startswith("base64_") or _MAY_NAME.search(data)):
             continue
         try:
             instance = parse(child, data)
@@ -92,9 +92,11 @@ def hosts(children: Mapping[str, bytes]) -> frozenset[str]:
 
 
 def read(
-    children: Mapping[str, bytes], rules: Rules, addresses: Mapping[str, str] = NOTHING
+    children: Mapping[str, bytes | str], rules: Rules, addresses: Mapping[str, str] = NOTHING
 ) -> Reading:
     """The children of one service's znode, without duplicates, in a fixed order.
+
+    A str in place of data says why the znode was not read.
 
     `addresses` holds the addresses of `hosts(children)`, as far as they are known. Of instances
     with the same address and port the newest counts: the highest sequence number, then the
@@ -108,6 +110,9 @@ def read(
     vectors = []
     found: dict[tuple[str, int], list[_Found]] = {}
     for child, data in children.items():
+        if isinstance(data, str):
+            refusals.append(Refusal(printable(child), data))
+            continue
         try:
             said = parse(child, data)
         except Refused as refused:

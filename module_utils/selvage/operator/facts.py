@@ -23,7 +23,7 @@ from ..reconciler.names import Resolver
 from ..reconciler.overrides import Override
 from ..reconciler.settings import Settings
 from ..registry.connection import RegistryUnavailable, connected
-from ..registry.view import RegistryView
+from ..registry.view import MOST, RegistryView
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _live(
 def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
     try:
         with connected(settings.registry) as client:
-            view = RegistryView(client, settings.registry.root, [service.name])
+            view = RegistryView(client, settings.registry.root, {service.name: MOST})
             view.refresh(settings.registry.session_timeout_ms / 1000)
             found = view.content[service.name]
     except RegistryUnavailable as error:

@@ -48,7 +48,7 @@ def wanted_servers(
 
 def read_service(
     service: Service,
-    found: Mapping[str, bytes] | str,
+    found: Mapping[str, bytes | str] | str,
     addresses: Mapping[str, str],
     ports: Collection[int],
 ) -> Reading:

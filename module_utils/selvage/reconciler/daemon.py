@@ -20,7 +20,7 @@ from kazoo.protocol.states import KazooState
 from ..fields import Invalid
 from ..registry.connection import RegistryUnavailable
 from ..registry.session import Session
-from ..registry.view import Content, RegistryView
+from ..registry.view import MOST, Content, RegistryView
 from ..system import systemd
 from ..system.journal import event
 from ..system.loop import Events
@@ -94,6 +94,8 @@ class Daemon:
         self._overrides_at = overrides.changed_at(self._overrides)
         self._was_connected = False
         self._current = False
+        # When there is more to be read, without a change.
+        self._unread_s: float | None = None
         self._session = Session(
             settings.registry,
             lambda state: self._events.put(
@@ -106,7 +108,7 @@ class Daemon:
         self._view = RegistryView(
             client,
             self._settings.registry.root,
-            (service.name for service in self._settings.services),
+            dict.fromkeys((service.name for service in self._settings.services), MOST),
             lambda: self._events.put(Event.CHANGED),
         )
 
@@ -169,6 +171,7 @@ class Daemon:
         self._resyncs += resync
         verified = resync and self._resyncs % _RESYNCS_A_VERIFICATION == 0
         result: Result | None = None
+        self._unread_s = None
         try:
             result = self._reconciler.run(lambda: self._read(verified=verified), whole=whole)
         except FAILURES as failure:
@@ -180,6 +183,8 @@ class Daemon:
             self._tell_pass(result)
         self._tell_problems(problems)
         self._schedule.end(problems, result)
+        if self._unread_s is not None:
+            self._schedule.ask(self._unread_s)
         self._measured = False
         if not self._ready:
             self._ready = True
@@ -190,8 +195,8 @@ class Daemon:
             raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
         limit_s = self._settings.registry.session_timeout_ms / 1000
         if verified:
-            self._view.verify(limit_s)
-        self._view.refresh(limit_s)
+            self._view.expire()
+        self._unread_s = self._view.refresh(limit_s)
         self._read_at, self._current = time.time(), True
         return self._view.content
 

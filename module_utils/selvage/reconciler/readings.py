@@ -21,7 +21,7 @@ _NAMES_S: Final = 0.02
 class _Known:
     """One service's registrations as they were read last, and what they were read from."""
 
-    content: Mapping[str, bytes] | str
+    content: Mapping[str, bytes | str] | str
     hosts: frozenset[str]
     addresses: Mapping[str, str]
     reading: Reading

@@ -16,7 +16,7 @@ from ..fields import Invalid
 from ..haproxy import services_file
 from ..haproxy.socket import HAProxyUnavailable
 from ..registry.connection import RegistryUnavailable, connected
-from ..registry.view import Content, RegistryView
+from ..registry.view import MOST, Content, RegistryView
 from ..system import lock
 from .passes import Limits, Reconciler
 from .result import Result
@@ -100,7 +100,7 @@ class _Registry:
         except RegistryUnavailable as error:
             self._view = error
         else:
-            names = (service.name for service in settings.services)
+            names = dict.fromkeys((service.name for service in settings.services), MOST)
             self._view = RegistryView(client, settings.registry.root, names)
 
     def read(self) -> Content:
