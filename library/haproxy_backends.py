@@ -192,6 +192,12 @@ options:
             description: The time over which C(max_loss) counts.
             type: str
             default: 1m
+          max_registrations:
+            description:
+              - The number of registrations above which none of them is read, and the service is
+                held. C(min_servers) must not be larger.
+            type: int
+            default: 1000
       zone:
         description: What becomes of instances that are not in the node's O(zone).
         type: dict
@@ -238,7 +244,7 @@ options:
       master_socket:
         description: The socket of the master's CLI.
         type: path
-        default: /run/haproxy-master.sock
+        default: /run/haproxy/master.sock
       timeout:
         description: How long HAProxy may take to answer.
         type: str
@@ -334,6 +340,12 @@ services:
       description: Servers that are as they were.
       type: list
       elements: str
+    draining:
+      description:
+        - Servers that left and drain still. The daemon, or a later run, deletes them.
+        - A run waits up to 15 seconds for them.
+      type: list
+      elements: str
     held:
       description: Why the service does not follow the registry or the catalogue; null if it does.
       type: str
@@ -372,6 +384,7 @@ services:
       held: null
       drift: [inventory_198.18.0.21_8080 was put into maintenance]
       out_of_service: []
+      draining: []
       refused:
         - child: "198.18.0.300:8080"
           reason: not an IP address
@@ -463,6 +476,7 @@ SERVICE = {
             "min_servers": {"type": "int", "default": 1},
             "max_loss": {"type": "int", "default": 100},
             "window": {"type": "str", "default": "1m"},
+            "max_registrations": {"type": "int", "default": 1000},
         },
     },
     "zone": {
@@ -484,7 +498,7 @@ HAPROXY = {
     "config": {"type": "path", "default": "/etc/haproxy/haproxy.cfg"},
     "services_config": {"type": "path", "default": "/etc/haproxy/services/services.cfg"},
     "admin_socket": {"type": "path", "default": "/run/haproxy/admin.sock"},
-    "master_socket": {"type": "path", "default": "/run/haproxy-master.sock"},
+    "master_socket": {"type": "path", "default": "/run/haproxy/master.sock"},
     "timeout": {"type": "str", "default": "5s"},
 }
 ARGUMENT_SPEC: dict[str, Any] = {

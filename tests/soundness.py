@@ -1,10 +1,10 @@
 """What holds for everything that is read from a registry, whatever the registry holds."""
 
+from reading import hosts
 from selvage.formats.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
-from selvage.formats.registrations import hosts
 
 
-def assert_sound(reading, children, addresses):
+def assert_sound(reading, children, addresses, rules):
     """Every znode has one answer, every answer is safe to use and to show."""
     shown = (*reading.refusals, *reading.out_of_service)
     assert reading.failure is None
@@ -21,7 +21,7 @@ def assert_sound(reading, children, addresses):
         assert len(refusal.child) <= 120
         assert 0 < len(refusal.reason) < 400
     unresolved = {r.reason.split()[2] for r in reading.refusals if "cannot be res" in r.reason}
-    named = hosts(children)
+    named = hosts(children, rules)
     assert {name for name in unresolved if not name.endswith("...")} <= named - addresses.keys()
     assert all(name == name.lower() and 0 < len(name) <= 253 for name in named)
 

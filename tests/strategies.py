@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from reading import read
 from selvage.catalogue import Service, parse_services
 from selvage.formats.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
-from selvage.formats.registrations import Reading, Registration, Rules, read
+from selvage.formats.registrations import Reading, Registration, Rules
 from selvage.haproxy.sections import assemble, split
 from selvage.haproxy.servers import LiveServer, LiveService, Server
 from selvage.haproxy.text import fingerprint, parse_servers, render

@@ -19,6 +19,8 @@ _URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
 _USER: Final = r"[A-Za-z0-9._-]{1,32}"
 _WORD: Final = r"[A-Za-z0-9._-]{1,63}"
 MAX_CONNECTIONS: Final = 1_000_000
+# HAProxy's configuration manual, `weight`. Registrations may hold more: shares of their service.
+WEIGHT_MAX: Final = 256
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,23 @@ class Guards:
     """What the registry must not do to a service by itself.
 
     `max_loss` is a share in percent, of the most servers that the service had within the window.
+    With more than `max_registrations` nothing of the service is read.
     """
 
     allow_empty: bool = False
     min_servers: int = 1
     max_loss: int = 100
     window_ms: int = 60_000
+    max_registrations: int = 1_000
+
+    def surplus(self, registrations: int) -> str | None:
+        """Why a service may not have so many; None when it may."""
+        if registrations <= self.max_registrations:
+            return None
+        return (
+            f"has {registrations:,} registrations,"
+            f" and guards.max_registrations is {self.max_registrations:,}"
+        )
 
 
 @dataclass(frozen=True)
@@ -208,7 +221,10 @@ def _guards(fields: Fields) -> Guards:
         min_servers=fields.integer("min_servers", 1, 10_000, 1),
         max_loss=fields.integer("max_loss", 1, 100, 100),
         window_ms=fields.duration("window", "1s", "24h", "1m"),
+        max_registrations=fields.integer("max_registrations", 1, 100_000, 1_000),
     )
+    if guards.min_servers > guards.max_registrations:
+        raise fields.fail("max_registrations", f"is below min_servers, {guards.min_servers}")
     fields.done()
     return guards
 

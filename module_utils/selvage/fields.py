@@ -155,6 +155,12 @@ class Fields:
             values.append(item)
         return values
 
+    def integers(self, name: str, low: int, high: int) -> list[int]:
+        """A list of whole numbers from `low` to `high`; absent means empty."""
+        items = {str(index): item for index, item in enumerate(self._list(name))}
+        numbers = Fields(items, self.at(name))
+        return [numbers.integer(index, low, high) for index in items]
+
     def mapping(self, name: str) -> dict[str, object]:
         """A mapping with free keys, such as labels; absent means empty."""
         return dict(self.table(name)._value)

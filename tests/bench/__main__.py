@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kazoo
 
-from . import churn, latency, nodes, playbook, scale
+from . import churn, flood, latency, nodes, playbook, scale
 from .common import FULL, QUICK, Bench, bench
 from .report import table
 from .sides import NAIVE, OURS
@@ -24,6 +24,7 @@ _MEASUREMENTS: dict[str, Callable[[Bench], dict[str, dict[str, object]]]] = {
     "churn": churn.measure_churn,
     "fleet": churn.measure_fleet,
     "scale": scale.measure,
+    "flood": flood.measure,
     "playbook": playbook.measure,
 }
 # Takes minutes, and has no naive side.

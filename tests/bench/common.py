@@ -27,6 +27,7 @@ class Effort:
     idle_s: float
     playbook_runs: int
     watchers: int
+    flood: int
 
 
 FULL = Effort(
@@ -40,6 +41,7 @@ FULL = Effort(
     idle_s=130.0,
     playbook_runs=5,
     watchers=1000,
+    flood=60,
 )
 QUICK = Effort(
     joins=(20, 5),
@@ -51,6 +53,7 @@ QUICK = Effort(
     idle_s=5.0,
     playbook_runs=2,
     watchers=100,
+    flood=20,
 )
 # The size that the targets are for.
 SIZE = (200, 20)

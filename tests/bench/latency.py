@@ -22,7 +22,7 @@ _PAUSE_S = 0.3
 
 
 @dataclass
-class _Trial:
+class Trial:
     """One instance. Times are of `time.monotonic`; its first and last answer may be missing."""
 
     create_called: float
@@ -37,20 +37,21 @@ def measure(bench: Bench) -> dict[str, dict[str, object]]:
     """By side, the keys `join_ms`, `leave_ms` and what belongs to them."""
     stays, *guests = places(2, 1 + sum(bench.effort.joins) + 2 * _WARM_UP)
     bench.instances.open(stays, *guests)
-    trials: dict[str, list[_Trial]] = {OURS: [], NAIVE: []}
+    trials: dict[str, list[Trial]] = {OURS: [], NAIVE: []}
     with bench.sides(1) as sides:
         for side in sides.values():
             side.register({"s000": [stays]})
             side.start()
-            _block(bench, side, [guests.pop() for _ in range(_WARM_UP)])
+            block(bench, side, [guests.pop() for _ in range(_WARM_UP)])
         for _ in range(_BLOCKS):
             for side, joins in zip(sides.values(), bench.effort.joins, strict=True):
-                found = _block(bench, side, [guests.pop() for _ in range(joins // _BLOCKS)])
+                found = block(bench, side, [guests.pop() for _ in range(joins // _BLOCKS)])
                 trials[side.name] += found
     return {name: _figures(found) for name, found in trials.items()}
 
 
-def _block(bench: Bench, side: Side, guests: list[Place]) -> list[_Trial]:
+def block(bench: Bench, side: Side, guests: list[Place]) -> list[Trial]:
+    """Let each of these join `s000`, and leave it, while requests ask who answers."""
     traffic = Traffic(side.port("s000"), fresh=_RATE)
     time.sleep(0.5)
     trials = {}
@@ -65,7 +66,7 @@ def _block(bench: Bench, side: Side, guests: list[Place]) -> list[_Trial]:
         side.registry.client.delete(path)
         times.append(time.monotonic())
         time.sleep(_PAUSE_S)
-        trials[place] = _Trial(*times)
+        trials[place] = Trial(*times)
     report = traffic.stop()
     for (address, port), trial in trials.items():
         trial.first = report.first.get(f"{address}:{port}")
@@ -73,7 +74,7 @@ def _block(bench: Bench, side: Side, guests: list[Place]) -> list[_Trial]:
     return list(trials.values())
 
 
-def _figures(trials: list[_Trial]) -> dict[str, object]:
+def _figures(trials: list[Trial]) -> dict[str, object]:
     served = [t for t in trials if t.first is not None and t.last is not None]
     return {
         "join_ms": spread(max(0.0, t.first - t.created) for t in served),

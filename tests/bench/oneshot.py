@@ -10,7 +10,7 @@ from pathlib import Path
 from selvage.reconciler.reconcile import reconcile
 from selvage.reconciler.settings import load
 from selvage.registry.connection import connected
-from selvage.registry.view import MOST, RegistryView
+from selvage.registry.view import RegistryView
 
 
 def _main() -> None:
@@ -19,7 +19,7 @@ def _main() -> None:
     result = reconcile(settings)
     ended = time.monotonic()
     with connected(settings.registry) as client:
-        services = dict.fromkeys((service.name for service in settings.services), MOST)
+        services = {service.name: service.guards for service in settings.services}
         view = RegistryView(client, settings.registry.root, services)
         view.refresh(60)
         read = time.monotonic()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from selvage.catalogue import Guards
 from selvage.fields import Fields
 from selvage.reconciler.daemon import _JITTER_S
 from selvage.registry import connection, settings, view
@@ -49,7 +50,7 @@ class _RealWatcher:
         self._view = view.RegistryView(
             self._client,
             ROOT,
-            dict.fromkeys(self._services, view.MOST),
+            dict.fromkeys(self._services, Guards()),
             lambda: self._pool.submit(self._follow),
         )
         self._client.add_listener(self._heed)

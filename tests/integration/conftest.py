@@ -14,19 +14,13 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
-from selvage.reconciler import names, settings
+from selvage.reconciler import settings
 from selvage.reconciler.passes import Limits, Reconciler
 from selvage.reconciler.reconcile import Result, reconcile
 
 ROOTS = itertools.count(1)
 # On a busy machine instances answer late.
-PATIENT = Limits(probes_s=60.0, probe_s=60.0)
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What reconciles in this process waits for instances and names for as long as they take."""
-    monkeypatch.setattr(names, "WAIT_S", 60.0)
+PATIENT = Limits(probes_s=60.0, probe_s=60.0, names_s=60.0)
 
 
 @dataclass

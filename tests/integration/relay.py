@@ -37,6 +37,8 @@ class RegistryRelay:
         self.first: list[tuple[float, float]] = []
         self._flows = threading.Event()
         self._flows.set()
+        self._answers = threading.Event()
+        self._answers.set()
         self._links: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -46,8 +48,13 @@ class RegistryRelay:
         """Let nothing through, as a network does that is cut: nobody is told."""
         self._flows.clear()
 
+    def hold_answers(self) -> None:
+        """Let requests through, but no answers."""
+        self._answers.clear()
+
     def resume(self) -> None:
         self._flows.set()
+        self._answers.set()
 
     def cut(self) -> None:
         """Reset all connections."""
@@ -70,7 +77,7 @@ class RegistryRelay:
                     self._links |= {client, server}
                     for source, sink, watch in (
                         (client, server, self._watch()),
-                        (server, client, lambda _: None),
+                        (server, client, lambda _: self._answers.wait()),
                     ):
                         threading.Thread(
                             target=self._pump, args=(source, sink, watch), daemon=True
@@ -79,7 +86,7 @@ class RegistryRelay:
                 client.close()
 
     def _pump(
-        self, source: socket.socket, sink: socket.socket, watch: Callable[[bytes], None]
+        self, source: socket.socket, sink: socket.socket, watch: Callable[[bytes], object]
     ) -> None:
         with suppress(OSError):
             while data := source.recv(65_536):

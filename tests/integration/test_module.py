@@ -69,6 +69,7 @@ def test_check_then_run_then_fail(fabric, ansible):
             "held": None,
             "drift": [],
             "out_of_service": [],
+            "draining": [],
             "refused": [
                 {"child": "bad name", "reason": done["services"][0]["refused"][0]["reason"]}
             ],

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from passes import passes
+from relay import SocketRelay
 
 from programs import wait_for
 
@@ -76,8 +77,7 @@ def test_a_name_server_that_fails_takes_no_traffic_away(fabric, name_server, ans
     name_server.records = {"app1": answer, "app2": "127.0.0.1"}
     content["inventory"]["two"] = curator(two, "app2")
     again = fabric.reconciler()
-    assert passes(again, content) == []
-    assert fabric.answers(port) == {"one", "two"}
+    wait_for(lambda: again.run(lambda: content) and fabric.answers(port) == {"one", "two"})
 
 
 def test_an_unknown_name_is_refused_and_the_others_go_on(fabric, name_server):
@@ -90,3 +90,26 @@ def test_an_unknown_name_is_refused_and_the_others_go_on(fabric, name_server):
     (refusal,) = reconciler.latest["inventory"].refused
     assert (refusal.child, "app2" in refusal.reason) == ("two", True)
     assert fabric.answers(port) == {"one"}
+
+
+def test_a_name_that_does_not_resolve_is_no_reason_to_look_at_everything(fabric, daemon):
+    """A change of another service asks HAProxy only about that service."""
+    fabric.service()
+    other = fabric.service("orders")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    relay = SocketRelay(fabric.haproxy.admin_socket)
+    try:
+        fabric.document["haproxy"]["admin_socket"] = str(relay.path)
+        fabric.register(one.child)
+        fabric.register("nowhere", curator(one, "nowhere.invalid"))
+        fabric.register(one.child, service="orders")
+        daemon.start()
+        wait_for(lambda: "nowhere.invalid cannot be resolved" in daemon.log)
+        wait_for(lambda: fabric.answers(other) == {"one"})
+        relay.lines.clear()
+        fabric.register(two.child, service="orders")
+        wait_for(lambda: fabric.answers(other) == {"one", "two"})
+        questions = {line for _, line in relay.lines if line.startswith("show")}
+        assert questions <= {"show servers state orders", "show stat orders 4 -1"}
+    finally:
+        relay.close()

@@ -149,6 +149,38 @@ def test_a_release_lasts_for_one_run(fabric, four):
     assert "no valid registration is left" in only(fabric.reconcile()).held
 
 
+def test_a_weight_of_zero_is_a_loss(fabric, four, selvage):
+    """Also when all of them have it."""
+    port = fabric.service(guards={"min_servers": 2})
+    fabric.reconcile()
+
+    def weights(*weights):
+        for instance, weight in zip(four, weights, strict=True):
+            data = {"host": "127.0.0.1", "port": instance.port, "weight": weight}
+            path = f"{fabric.root}/inventory/{instance.child}"
+            fabric.client.set(path, json.dumps(data).encode())
+        return only(fabric.reconcile())
+
+    assert weights(0, 0, 1, 1).held is None
+    assert fabric.answers(port, 20) == {"three", "four"}
+    for given, held in (
+        ((0, 0, 0, 1), "only 1 would be left, and guards.min_servers is 2"),
+        ((0, 0, 0, 0), "all that is left has the weight 0, and guards.allow_empty is false"),
+    ):
+        assert weights(*given).held == held
+        assert fabric.answers(port, 20) == {"three", "four"}
+        lines = selvage("explain", "inventory").splitlines()
+        assert f"held: {held}" in lines
+        row = next(line for line in lines if line.startswith(f"  {four[2].child}  weight"))
+        assert row.endswith("held: registered with the weight 0")
+    assert weights(0, 1, 1, 0).held is None
+    assert fabric.answers(port, 20) == {"two", "three"}
+    # An operator may stop what the registry may not.
+    weights(0, 0, 0, 0)
+    selvage("release", "inventory")
+    assert fabric.answers(port, 4) == {"HTTP 503"}
+
+
 def test_losses_within_the_window_add_up_over_passes_and_processes(fabric, four, tmp_path):
     fabric.service(guards={"max_loss": 50, "window": "1h"})
     fabric.reconcile()
@@ -263,7 +295,7 @@ def test_bad_input_is_one_line_and_changes_nothing(fabric, four, selvage, tmp_pa
         (("explain", "inventry"), "'inventry' is not in this node's catalogue; did you mean inv"),
         (("maint", "inventry", one, *good), "'inventry' is not in this node's catalogue"),
         (("maint", "inventory", "one", *good), "'one' is not an address and a port: expected"),
-        (("maint", "inventory", one, "--reason", " ", "--for", "2h"), "reason: expected words"),
+        (("maint", "inventory", one, "--reason", " ", "--for", "2h"), "reason: expected one line"),
         (("maint", "inventory", one, "--reason", "x", "--for", "2"), "for: expected a duration"),
         (("ready", "inventory", "one"), "'one' is not an address and a port: expected"),
         (("release", "inventry"), "'inventry' is not in this node's catalogue"),

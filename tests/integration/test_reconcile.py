@@ -181,7 +181,7 @@ def test_an_unreachable_registry_changes_nothing(fabric):
         "hosts": [f"127.0.0.1:{free_port()}"],
         "connect_timeout": "300ms",
     }
-    match = r"^the registry at \S+ cannot be reached within 0.3 s; nothing was changed$"
+    match = r"^the registry at \S+ cannot be reached within 0.3 s; HAProxy goes on with"
     with pytest.raises(RegistryUnavailable, match=match):
         fabric.reconcile()
     assert fabric.services_file == before
@@ -473,7 +473,105 @@ def test_a_service_that_haproxy_refuses_harms_only_itself(fabric, monkeypatch):
     assert not fabric.reconcile().changed
 
 
-def test_a_complaint_about_another_file_is_told_as_it_is(fabric, monkeypatch):
+def test_two_hundred_services_that_haproxy_rejects_take_few_checks(fabric, monkeypatch):
+    """It names 50 of them at once; the catalogue's grammar is cut, because it lets none through."""
+    port = fabric.service()
+    one = fabric.instance("one")
+    fabric.register(one.child)
+    for number in range(200):
+        fabric.service(f"bad{number}")
+    settings = fabric.settings()
+    for service in settings.services:
+        if service.name.startswith("bad"):
+            object.__setattr__(service, "balance", "bogus")
+    monkeypatch.setattr(fabric, "settings", lambda: settings)
+    checks, run = [], subprocess.run
+    monkeypatch.setattr(
+        subprocess, "run", lambda *given, **more: checks.append(given) or run(*given, **more)
+    )
+    (problem,) = fabric.reconcile().problems
+    assert "bad0, bad1, bad10" in problem
+    assert "balance only supports" in problem
+    assert fabric.answers(port) == {"one"}
+    assert len(checks) <= 8
+
+
+def test_a_rejected_service_follows_its_registrations_with_the_options_it_has(fabric):
+    port = fabric.service(check={"interval": "5m"})
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    reloads = fabric.haproxy.reloads()
+    with taken_port() as taken:
+        fabric.document["services"][0] |= {"port": taken, "check": {"interval": "4m"}}
+        fabric.register(two.child)
+        result = fabric.reconcile()
+        assert result.problems == (
+            f"inventory: left as it was: another program listens on 127.0.0.1:{taken}",
+        )
+        assert result.services[0].held == f"another program listens on 127.0.0.1:{taken}"
+        assert fabric.answers(port) == {"one", "two"}
+        assert fabric.services_file.count("inter 300000ms") == 2
+        fabric.deregister(one.child)
+        fabric.reconcile()
+        assert fabric.answers(port) == {"two"}
+        assert not fabric.reconcile().changed
+        assert fabric.haproxy.reloads() == reloads
+        # What HAProxy runs it would also start with.
+        fabric.haproxy.stop()
+        fabric.haproxy.start()
+        assert fabric.answers(port) == {"two"}
+    assert fabric.reconcile().problems == ()
+    assert fabric.answers(taken) == {"two"}
+
+
+def test_a_rejected_service_follows_while_the_daemon_looks_at_it_alone(fabric, daemon):
+    port = fabric.service()
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.reconcile()
+    with taken_port() as taken:
+        fabric.document["services"][0]["port"] = taken
+        daemon.start()
+        wait_for(lambda: "another program listens" in daemon.log)
+        fabric.register(two.child)
+        wait_for(lambda: fabric.answers(port) == {"one", "two"})
+
+
+@pytest.mark.parametrize("more", [True, False])
+def test_what_is_broken_elsewhere_forbids_the_reload_and_nothing_else(fabric, more):
+    """Whether a service needs it, or only one that left the catalogue."""
+    fabric.document["reload_interval"] = "100ms"
+    port, left = fabric.service(), fabric.service("left")
+    one, two = fabric.instance("one"), fabric.instance("two")
+    fabric.register(one.child)
+    fabric.register(one.child, service="left")
+    fabric.reconcile()
+    config = fabric.haproxy.folder / "haproxy.cfg"
+    good, reloads = config.read_text(), fabric.haproxy.reloads()
+    config.write_text(good + "    bogus\n")
+    del fabric.document["services"][1]
+    if more:
+        fabric.service("new")
+    fabric.register(two.child)
+    for _ in range(3):
+        (problem,) = fabric.reconcile().problems
+        assert problem.startswith(f"{'new' if more else 'reload'}: left as it was: ")
+        assert "haproxy.cfg" in problem
+        assert "bogus" in problem
+        assert fabric.haproxy.reloads() == reloads
+        assert "listen left" in fabric.services_file
+        assert "listen new" not in fabric.services_file
+        assert fabric.answers(port) == {"one", "two"}
+        assert fabric.answers(left) == {"one"}
+    config.write_text(good)
+    assert fabric.reconcile().problems == ()
+    assert fabric.haproxy.reloads() == reloads + 1
+    assert "listen left" not in fabric.services_file
+    assert ("listen new" in fabric.services_file) == more
+
+
+def test_a_complaint_about_another_file_is_told_as_it_is(fabric):
     for number in range(4):
         fabric.service(f"s{number}")
     config = fabric.haproxy.folder / "haproxy.cfg"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,13 +17,31 @@ from typing import Any
 import pytest
 from backup import age, client, restore
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoAuthError, NoNodeError
+from kazoo.exceptions import NoAuthError, NoNodeError, NotEmptyError
+from kazoo.security import READ_ACL_UNSAFE
+from relay import RegistryRelay
 from silence import silent_hosts
 
 from programs import Instance, ZooKeeper, free_port, wait_for
 
 MODULES = Path(__file__).parents[2] / "module_utils"
 ROOT = "/registrar"
+AT_A_PACE = """
+import json, sys
+from pathlib import Path
+from selvage.registrar.daemon import Pace, Registrar
+from selvage.registrar.settings import load
+from selvage.system import journal
+journal.setup()
+config = Path(sys.argv[1])
+Registrar(load(config), config, Pace(**json.loads(sys.argv[2]))).run()
+"""
+# Another host, as a clone of this one: all is the same, but that it was started anew.
+ANOTHER_BOOT = """
+echo 0b7e4b4a-0000-4000-8000-000000000000 > "$0/boot_id"
+mount --bind "$0/boot_id" /proc/sys/kernel/random/boot_id
+exec "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +112,7 @@ class Registrar:
         self.listener = threading.Thread(target=self._listen)
         self.listener.start()
         self.process: subprocess.Popen[bytes] | None = None
+        self.apart: list[str] = []  # what the daemon is run by
 
     def write(self) -> None:
         self.config.write_text(json.dumps(self.document))
@@ -101,19 +121,15 @@ class Registrar:
         hosts = self.document["registry"]["hosts"][:1]
         self.document["registry"] |= {"hosts": hosts, "session_timeout": "2s"}
 
-    def start(self, **limits: float) -> None:
-        """The daemon, with other values for these of its module's."""
+    def start(self, **pace: float) -> None:
+        """The daemon, at another pace if one is given."""
         self.write()
-        program = ["-m", "selvage.registrar"]
-        if limits:
-            update = f"vars(daemon).update({limits}); sys.exit(main())"
-            imports = (
-                "from selvage.registrar import daemon; from selvage.registrar.__main__ import main;"
-            )
-            program = ["-c", f"import sys; {imports}{update}"]
+        program = ["-m", "selvage.registrar", "--config", str(self.config)]
+        if pace:
+            program = ["-c", AT_A_PACE, str(self.config), json.dumps(pace)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *program, "--config", str(self.config)],
+                [*self.apart, sys.executable, *program],
                 stdout=log,
                 stderr=log,
                 env={
@@ -147,6 +163,27 @@ class Registrar:
     def log(self) -> str:
         return (self.folder / "log").read_text()
 
+    def close(self) -> None:
+        print(self.log)
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        # Who still listened to a closed socket could take what others read from the next one.
+        self.notify.shutdown(socket.SHUT_RD)
+        self.listener.join()
+        self.notify.close()
+
+
+class Clone(Registrar):
+    """A machine that was copied while it ran: it has the files of that moment."""
+
+    original: Path
+
+    def start(self, **pace: float) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy(self.original / "sessions.json", self.folder)
+        super().start(**pace)
+
 
 @pytest.fixture
 def registrar(
@@ -155,14 +192,22 @@ def registrar(
     """Ended before `reader` deletes what it has registered."""
     registrar = Registrar(tmp_path, zookeeper.hosts, instance.port)
     yield registrar
-    print(registrar.log)
-    if registrar.process and registrar.process.poll() is None:
-        registrar.process.kill()
-        registrar.process.wait()
-    # Who still listened to a closed socket could take what others read from the next one.
-    registrar.notify.shutdown(socket.SHUT_RD)
-    registrar.listener.join()
-    registrar.notify.close()
+    registrar.close()
+
+
+@pytest.fixture
+def clone(
+    registrar: Registrar, tmp_path: Path, zookeeper: ZooKeeper, instance: Instance
+) -> Iterator[Registrar]:
+    """Another host with the configuration and the files that the registrar has when it starts."""
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    clone = Clone(folder, zookeeper.hosts, instance.port)
+    clone.original = tmp_path
+    unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    clone.apart = [*unshare, "sh", "-ec", ANOTHER_BOOT, str(folder)]
+    yield clone
+    clone.close()
 
 
 def children(reader: KazooClient, service: str = "inventory") -> list[str]:
@@ -199,9 +244,9 @@ def always_there(zookeeper: ZooKeeper, path: str) -> Iterator[None]:
     assert all(seen)
 
 
-def started(registrar: Registrar, reader: KazooClient, instance: Instance, **limits: float) -> str:
+def started(registrar: Registrar, reader: KazooClient, instance: Instance, **pace: float) -> str:
     """Start the daemon and wait for the registration; its path."""
-    registrar.start(**limits)
+    registrar.start(**pace)
     path = f"{ROOT}/inventory/app1_{instance.port}"
     wait_for(lambda: reader.exists(path))
     return path
@@ -230,7 +275,7 @@ def test_a_failing_check_deregisters_at_once_and_a_passing_one_registers(
     registrar: Registrar, reader: KazooClient, instance: Instance
 ) -> None:
     # What is not told by an event is not seen here.
-    path = started(registrar, reader, instance, TURN_S=3_600, VERIFY_S=3_600)
+    path = started(registrar, reader, instance, turn_s=3_600, verify_s=3_600)
     instance.healthy = False
     wait_for(lambda: not reader.exists(path))
     instance.healthy = True
@@ -439,18 +484,16 @@ def parent(pid: str) -> int | None:
 def test_what_someone_else_deletes_or_changes_is_put_back(
     registrar: Registrar, reader: KazooClient, instance: Instance
 ) -> None:
-    path = started(registrar, reader, instance, VERIFY_S=3_600)
+    path = started(registrar, reader, instance, verify_s=3_600)
     data = reader.get(path)[0]
     reader.delete(path)
     wait_for(lambda: reader.exists(path))
     reader.set(path, b"{}")
     wait_for(lambda: reader.get(path)[0] == data)
-    reader.delete(ROOT, recursive=True)
+    # It may be back before its parents are gone.
+    with contextlib.suppress(NotEmptyError):
+        reader.delete(ROOT, recursive=True)
     wait_for(lambda: reader.exists(path))
-    reader.delete(path)
-    reader.create(path, b"mine")
-    wait_for(lambda: reader.get(path)[0] == data)
-    assert reader.exists(path).ephemeralOwner
 
 
 def test_a_lost_session_registers_again(
@@ -590,7 +633,148 @@ def test_one_znode_that_cannot_be_written_does_not_keep_back_the_others(
     registrar.document["instances"].insert(
         0, registrar.document["instances"][0] | {"service": "blocked"}
     )
-    # ZooKeeper refuses to delete a znode that has children.
-    reader.create(f"{ROOT}/blocked/app1_{instance.port}/child", makepath=True)
+    reader.ensure_path(ROOT)
+    reader.create(f"{ROOT}/blocked", acl=READ_ACL_UNSAFE)
     started(registrar, reader, instance)
     assert "not done, trying again service=blocked" in registrar.log
+
+
+def test_a_clone_does_not_take_what_another_host_has(
+    registrar: Registrar, clone: Registrar, reader: KazooClient, instance: Instance,
+    zookeeper: ZooKeeper,
+) -> None:  # fmt: skip
+    path = started(registrar, reader, instance)
+    before = reader.exists(path)
+    with always_there(zookeeper, path):
+        clone.start(verify_s=0.1)
+        wait_for(lambda: "waiting for the end of a session that is not ours" in clone.log)
+        wait_for(lambda: "READY=1" in clone.said)
+        wait_for(lambda: "healthy service=inventory" in clone.log)
+        # It leaves with nothing, and takes nothing with it.
+        clone.tell(signal.SIGTERM)
+        assert clone.wait() == 0
+    assert reader.exists(path).czxid == before.czxid
+    assert "deregistered" not in clone.log
+    assert (
+        "STATUS=0 of 1 instances registered; the registry is there;"
+        f" somebody else has: app1_{instance.port}"
+    ) in clone.said
+    assert registrar.log.count("registered service=") == 1
+
+
+def test_a_clone_without_a_healthy_instance_deregisters_nobody(
+    registrar: Registrar, clone: Registrar, reader: KazooClient, instance: Instance,
+    zookeeper: ZooKeeper,
+) -> None:  # fmt: skip
+    path = started(registrar, reader, instance)
+    clone.document["instances"][0]["check"] = {
+        "type": "exec", "command": ["/bin/false"], "interval": "100ms", "timeout": "1m",
+    }  # fmt: skip
+    with always_there(zookeeper, path):
+        clone.start(verify_s=0.1)
+        wait_for(lambda: "not healthy service=inventory" in clone.log)
+        wait_for(lambda: "waiting for the end of a session that is not ours" in clone.log)
+        clone.tell(signal.SIGTERM)
+        assert clone.wait() == 0
+    assert registrar.log.count("registered service=") == 1
+
+
+def test_a_clash_that_lasts_is_told_with_what_to_do_and_then_less_often(
+    registrar: Registrar, clone: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    clone.document["registry"]["session_timeout"] = "1s"
+    path = started(registrar, reader, instance)
+    owner = reader.exists(path).ephemeralOwner
+    clone.start(verify_s=0.05)
+    wait_for(lambda: "another host registers under this name" in clone.log)
+    (line,) = [line for line in clone.log.splitlines() if "another host registers" in line]
+    assert line.startswith(
+        "<3>another host registers under this name: give each its own `node`"
+        f" service=inventory child=app1_{instance.port} session={owner:#x} data="
+    )
+    assert f'\\"port\\":{instance.port}' in line
+    # Whoever waits has it as soon as nobody else does.
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait() == 0
+    wait_for(lambda: reader.exists(path) and reader.exists(path).ephemeralOwner != owner)
+    wait_for(lambda: "nobody else has this name any more" in clone.log)
+    assert clone.log.count("another host registers") == 1
+
+
+def test_what_was_registered_by_hand_stays(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["registry"]["session_timeout"] = "1s"
+    path = f"{ROOT}/inventory/app1_{instance.port}"
+    reader.create(path, b"mine", makepath=True)
+    registrar.start(verify_s=0.05)
+    wait_for(lambda: "this name was registered by hand: delete the znode" in registrar.log)
+    assert reader.get(path)[0] == b"mine"
+    instance.healthy = False
+    wait_for(lambda: "not healthy" in registrar.log)
+    registrar.tell(signal.SIGTERM)
+    assert registrar.wait() == 0
+    assert reader.get(path)[0] == b"mine"
+
+
+def test_after_a_start_of_the_computer_the_former_session_is_waited_for(
+    registrar: Registrar, clone: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    """The same host, as far as it knows; but so would a clone say."""
+    registrar.short_session()
+    path = started(registrar, reader, instance)
+    former = reader.exists(path).ephemeralOwner
+    registrar.tell(signal.SIGKILL)
+    registrar.wait()
+    clone.start()
+    wait_for(lambda: reader.exists(path) and reader.exists(path).ephemeralOwner != former)
+    assert "taken over" not in clone.log
+    assert "<6>registered service=inventory" in clone.log
+
+
+def test_a_registration_of_a_registrar_that_kept_no_notes_is_waited_for(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.short_session()
+    path = started(registrar, reader, instance)
+    former = reader.exists(path).ephemeralOwner
+    registrar.tell(signal.SIGKILL)
+    registrar.wait()
+    (registrar.folder / "sessions.json").unlink()
+    registrar.start()
+    wait_for(lambda: reader.exists(path) and reader.exists(path).ephemeralOwner != former)
+    assert "waiting for the end of a session that is not ours" in registrar.log
+    assert "taken over" not in registrar.log
+
+
+def test_another_address_leaves_the_former_one(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    registrar.document["instances"][0]["check"] = {"type": "exec", "command": ["/bin/true"]}
+    path = started(registrar, reader, instance)
+    registrar.document["address"] = "127.0.0.2"
+    registrar.write()
+    registrar.tell(signal.SIGHUP)
+    wait_for(lambda: reader.exists(path) and b'"host":"127.0.0.2"' in reader.get(path)[0])
+    assert "<6>deregistered service=inventory" in registrar.log
+
+
+def test_all_znodes_are_worked_on_at_the_same_time(
+    registrar: Registrar, reader: KazooClient, instance: Instance, zookeeper: ZooKeeper
+) -> None:
+    """How many there are must not add up: the watchdog counts meanwhile."""
+    relay = RegistryRelay(zookeeper.port)
+    template = registrar.document["instances"][0]
+    registrar.document["registry"]["hosts"] = [relay.host]
+    registrar.document["instances"] = [template | {"service": f"s{n}"} for n in range(20)]
+    try:
+        registrar.start(verify_s=0.5)
+        wait_for(lambda: sum(len(children(reader, f"s{n}")) for n in range(20)) == 20)
+        relay.hold_answers()
+        before = relay.requests["get"]
+        wait_for(lambda: relay.requests["get"] >= before + 20)
+        relay.resume()
+        registrar.said.clear()
+        wait_for(lambda: registrar.said.count("WATCHDOG=1") > 2)
+    finally:
+        relay.close()

@@ -11,6 +11,7 @@ from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 from relay import KINDS
 
 from programs import wait_for
+from selvage.catalogue import Guards
 from selvage.fields import Fields
 from selvage.formats.znode import MAX_BYTES
 from selvage.registry.connection import RegistryUnavailable, close, connect, connected, ended
@@ -23,6 +24,11 @@ def settings(zookeeper, **more):
     return parse_settings(
         Fields({"hosts": zookeeper.hosts, "session_timeout": "1m", **more}, "registry")
     )
+
+
+def guards(**most):
+    """Of services, each with the most registrations that it may have."""
+    return {service: Guards(max_registrations=number) for service, number in most.items()}
 
 
 class View:
@@ -216,7 +222,7 @@ def test_names_as_long_as_names_can_be_fit_into_requests(zookeeper, view):
     assert view.after(1)["n" * 4_097] == "the name is longer than 4096 characters"
     view.writer.delete(f"{view.path}/{'n' * 4_097}")
     with connected(settings(zookeeper)) as client:
-        once = RegistryView(client, view.root, {"inventory": 10_000})
+        once = RegistryView(client, view.root, guards(inventory=10_000))
         once.refresh(60)
     assert once.content["inventory"] == dict.fromkeys(names, b"")
 
@@ -265,11 +271,11 @@ def secret(zookeeper, fabric):
 
 def test_credentials_are_used_and_their_lack_is_told(zookeeper, fabric, secret):
     with connected(settings(zookeeper)) as client, pytest.raises(RegistryUnavailable) as failure:
-        RegistryView(client, fabric.root, {"secret": 10}).refresh(60)
+        RegistryView(client, fabric.root, guards(secret=10)).refresh(60)
     assert "check username, password" in str(failure.value)
 
     with connected(settings(zookeeper, username="reader", password="s3 cret")) as client:
-        view = RegistryView(client, fabric.root, {"secret": 10})
+        view = RegistryView(client, fabric.root, guards(secret=10))
         view.refresh(60)
     assert view.content == {"secret": {"a": b""}}
 
@@ -277,7 +283,7 @@ def test_credentials_are_used_and_their_lack_is_told(zookeeper, fabric, secret):
 def test_a_service_that_may_not_be_read_harms_only_itself(zookeeper, fabric, secret):
     fabric.register("b")
     with connected(settings(zookeeper)) as client:
-        view = RegistryView(client, fabric.root, {"inventory": 10, "secret": 10})
+        view = RegistryView(client, fabric.root, guards(inventory=10, secret=10))
         view.refresh(60)
         assert view.content["inventory"] == {"b": b""}
         assert "reading is not allowed" in view.content["secret"]

@@ -11,6 +11,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
 
 from programs import SMALL, wait_for
+from selvage.catalogue import Guards
 from selvage.registry.reader import TOO_LARGE
 from selvage.registry.view import RegistryView
 
@@ -28,7 +29,7 @@ def test_large_data_does_not_bring_a_member_down(own_zookeeper):
     wait_for(lambda: "Mode:" in own_zookeeper.command("srvr"))
     with client(own_zookeeper) as reader:
         for watch in (None, lambda: None):
-            view = RegistryView(reader, "/services", {"inventory": 100}, watch)
+            view = RegistryView(reader, "/services", {"inventory": Guards()}, watch)
             view.refresh(60)
             assert set(view.content["inventory"].values()) == {TOO_LARGE}
     assert own_zookeeper.process.poll() is None

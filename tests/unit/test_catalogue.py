@@ -33,7 +33,13 @@ def test_the_defaults():
         instance_port=None,
         max_connections=None,
         drain_ms=30_000,
-        guards=Guards(allow_empty=False, min_servers=1, max_loss=100, window_ms=60_000),
+        guards=Guards(
+            allow_empty=False,
+            min_servers=1,
+            max_loss=100,
+            window_ms=60_000,
+            max_registrations=1_000,
+        ),
         zone=Zone(label="zone", others="equal", weight=10),
         endpoint=None,
     )
@@ -52,7 +58,13 @@ def test_every_field():
         instance_port=3306,
         max_connections=50,
         drain="0s",
-        guards={"allow_empty": True, "min_servers": 2, "max_loss": "50", "window": "5m"},
+        guards={
+            "allow_empty": True,
+            "min_servers": 2,
+            "max_loss": "50",
+            "window": "5m",
+            "max_registrations": 2,
+        },
         zone={"label": "dc", "others": "weighted", "weight": 25},
         endpoint="admin",
     )  # fmt: skip
@@ -67,7 +79,9 @@ def test_every_field():
         instance_port=3306,
         max_connections=50,
         drain_ms=0,
-        guards=Guards(allow_empty=True, min_servers=2, max_loss=50, window_ms=300_000),
+        guards=Guards(
+            allow_empty=True, min_servers=2, max_loss=50, window_ms=300_000, max_registrations=2
+        ),
         zone=Zone("dc", "weighted", 25),
         endpoint="admin",
     )
@@ -201,6 +215,12 @@ def test_check_users_are_plain(user):
         ({"guards": {"min_servers": 0}}, "guards.min_servers: expected a whole number from 1 to"),
         ({"guards": {"max_loss": 101}}, "guards.max_loss: expected a whole number from 1 to 100"),
         ({"guards": {"window": "25h"}}, "guards.window: expected a duration from 1s to 24h"),
+        ({"guards": {"max_registrations": 0}}, "guards.max_registrations: expected a whole number"),
+        (
+            {"guards": {"min_servers": 9, "max_registrations": 8}},
+            "guards.max_registrations: is below min_servers, 9",
+        ),
+        ({"guards": {"min_servers": 1_001}}, "guards.max_registrations: is below min_servers"),
         ({"zone": {"others": "none"}}, "zone.others: expected one of equal, backup, weighted"),
         ({"zone": {"weight": 5}}, "zone.weight: has no effect without others: weighted"),
         (

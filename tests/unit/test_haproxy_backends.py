@@ -84,7 +84,7 @@ def test_an_unreachable_registry_is_one_line(run, tmp_path):
         )
     assert result["failed"]
     assert result["msg"] == (
-        f"the registry at {host} cannot be reached within 0.2 s; nothing was changed"
+        f"the registry at {host} cannot be reached within 0.2 s; HAProxy goes on with what it has"
     )
 
 

@@ -7,8 +7,10 @@ may mean "no traffic". One bad znode harms only itself. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from . import serverset
@@ -17,10 +19,6 @@ from .instance import NOTHING, Endpoint, Instance, Vector
 from .znode import parse
 
 _SEQUENCE: Final = re.compile(r"_([0-9]{10})\Z")
-# A backslash may hide a name from the eye of this expression.
-_MAY_NAME: Final = re.compile(
-    rb'\\|"(?:host|address)"\s*:\s*"(?![0-9.]+"|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")'
-)
 
 
 @dataclass(frozen=True)
@@ -73,35 +71,60 @@ class Reading:
     failure: str | None = None
 
 
-def hosts(children: Mapping[str, bytes | str]) -> frozenset[str]:
-    """The names whose addresses `read` will ask for, in lower case."""
-    found: set[str] = set()
+class Judged(NamedTuple):
+    """One znode's data, or why it was not read, and what it says by itself."""
+
+    data: bytes | str
+    said: Instance | Vector | Refusal
+
+
+Children = Mapping[str, bytes | str]
+
+
+def judge(
+    children: Children, former: Mapping[str, Judged] = MappingProxyType({})
+) -> Iterator[tuple[str, Judged]]:
+    """Each child with what it says; parsed is what is not in `former` already.
+
+    A str in place of data says why the znode was not read.
+    """
     for child, data in children.items():
-        if isinstance(data, str) or not (child.startswith("base64_") or _MAY_NAME.search(data)):
+        known = former.get(child)
+        if known is not None and known.data == data:
+            yield child, known
             continue
-        try:
-            instance = parse(child, data)
-        except Refused:
-            continue
-        if isinstance(instance, Instance):
-            more = instance.member.endpoints.values() if instance.member else ()
-            found.update(
-                endpoint.host for endpoint in (instance.endpoint, *more) if endpoint.address is None
-            )
+        said: Instance | Vector | Refusal
+        if isinstance(data, str):
+            said = Refusal(printable(child), data)
+        else:
+            try:
+                said = parse(child, data)
+            except Refused as refused:
+                said = Refusal(printable(child), str(refused))
+        yield child, Judged(data, said)
+
+
+def hosts(judged: Mapping[str, Judged], rules: Rules) -> frozenset[str]:
+    """The names whose addresses `read` will ask for, in lower case."""
+    found = set()
+    for _, said in judged.values():
+        if isinstance(said, Instance):
+            with suppress(Refused):
+                endpoint = _endpoint(said, rules.endpoint)
+                if endpoint.address is None:
+                    found.add(endpoint.host)
     return frozenset(found)
 
 
 def read(
-    children: Mapping[str, bytes | str], rules: Rules, addresses: Mapping[str, str] = NOTHING
+    judged: Mapping[str, Judged], rules: Rules, addresses: Mapping[str, str] = NOTHING
 ) -> Reading:
-    """The children of one service's znode, without duplicates, in a fixed order.
+    """The registrations of one service, without duplicates, in a fixed order.
 
-    A str in place of data says why the znode was not read.
-
-    `addresses` holds the addresses of `hosts(children)`, as far as they are known. Of instances
-    with the same address and port the newest counts: the highest sequence number, then the
-    latest time of registration, then the name that sorts last. An instance that registers again
-    while its former session lingers so has its new weight and status at once, and nothing
+    `addresses` holds the addresses of `hosts(judged, rules)`, as far as they are known. Of
+    instances with the same address and port the newest counts: the highest sequence number, then
+    the latest time of registration, then the name that sorts last. An instance that registers
+    again while its former session lingers so has its new weight and status at once, and nothing
     changes when the old znode goes.
     """
     registrations = []
@@ -109,14 +132,9 @@ def read(
     resting = []
     vectors = []
     found: dict[tuple[str, int], list[_Found]] = {}
-    for child, data in children.items():
-        if isinstance(data, str):
-            refusals.append(Refusal(printable(child), data))
-            continue
-        try:
-            said = parse(child, data)
-        except Refused as refused:
-            refusals.append(Refusal(printable(child), str(refused)))
+    for child, (_, said) in judged.items():
+        if isinstance(said, Refusal):
+            refusals.append(said)
             continue
         if isinstance(said, Vector):
             vectors.append((_sequence(child), child, said.weights))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ..catalogue import WEIGHT_MAX
 from ..formats.grammar import printable
-from .servers import WEIGHT_MAX
 
 # What HAProxy takes (`invalid_char`): somebody may have added a server of any such name by hand.
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:-]+")

@@ -26,7 +26,7 @@ def parse_places(fields: Fields) -> HAProxySettings:
         config=fields.path("config", "/etc/haproxy/haproxy.cfg"),
         services_config=fields.path("services_config", "/etc/haproxy/services/services.cfg"),
         admin_socket=fields.path("admin_socket", "/run/haproxy/admin.sock"),
-        master_socket=fields.path("master_socket", "/run/haproxy-master.sock"),
+        master_socket=fields.path("master_socket", "/run/haproxy/master.sock"),
         timeout_ms=fields.duration("timeout", "100ms", "5m", "5s"),
     )
     fields.done()

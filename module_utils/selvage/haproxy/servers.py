@@ -10,7 +10,6 @@ from typing import Literal
 # What somebody may do to a proxy by hand so that it takes no new connections: `disable frontend`,
 # `shutdown frontend`, `set maxconn frontend`.
 Frontend = Literal["open", "disabled", "shut down", "given the limit 0"]
-WEIGHT_MAX = 256  # HAProxy's configuration manual, `weight`
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from ..catalogue import MAX_CONNECTIONS, Service
+from ..catalogue import MAX_CONNECTIONS, WEIGHT_MAX, Service
 from ..formats.grammar import parse_address
 from .sections import Section, assemble, variable_name
-from .servers import WEIGHT_MAX, Server, by_name, server_name
+from .servers import Server, by_name, server_name
 
 _SERVER: Final = re.compile(
     r"    server \S+ (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"

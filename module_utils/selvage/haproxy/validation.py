@@ -44,6 +44,8 @@ def complaint(settings: HAProxySettings, text: str) -> Complaint | None:
         result = subprocess.run(
             command,
             input=text,
+            # HAProxy returns to where it was started, which may be root's own folder.
+            cwd="/",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

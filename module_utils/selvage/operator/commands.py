@@ -28,6 +28,7 @@ class Failed(Exception):
 def show_status(options: argparse.Namespace) -> str:
     """`selvage status`."""
     configured = settings.load(options.config)
+    _become_owner(configured)
     haproxy = configured.haproxy
     live = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000).services()
     at = time.time()
@@ -38,6 +39,7 @@ def show_status(options: argparse.Namespace) -> str:
 def show_explanation(options: argparse.Namespace) -> str:
     """`selvage explain SERVICE`."""
     configured = settings.load(options.config)
+    _become_owner(configured)
     return explain.report(facts.gather(configured, find(configured.services, options.service)))
 
 
@@ -92,7 +94,10 @@ def _overrides(configured: Settings) -> Path:
 
 
 def _become_owner(configured: Settings) -> None:
-    """Root gives up its rights: what a run writes belongs to the reconciler's user."""
+    """Root gives up its rights: what it meets and writes is the reconciler's user's.
+
+    That holds for looking too: what HAProxy checks (`haproxy -c`) may run code.
+    """
     owner = Path(configured.state_directory).stat().st_uid
     if os.geteuid() == 0 and owner != 0:
         user = pwd.getpwuid(owner)

@@ -109,13 +109,18 @@ def _rows(facts: Facts) -> Iterator[_Row]:
     overridden = {override.server: override for override in facts.overrides}
     drift = dict(difference.split(" ", 1) for difference in plan.drift)
     registered = {
-        server.name for server in wanted_servers(service, plan.reading.registrations, facts.zone)
+        server.name: server
+        for server in wanted_servers(service, plan.reading.registrations, facts.zone)
     }
     for name in {*wanted, *live, *overridden}:
         server, found = wanted.get(name), live.get(name)
         reasons = []
-        if server is not None and name not in registered and plan.reading.failure is None:
-            reasons.append(f"{'waiting' if plan.waiting else 'held'}: no longer registered")
+        if server is not None and plan.reading.failure is None:
+            kept = "waiting" if plan.waiting else "held"
+            if name not in registered:
+                reasons.append(f"{kept}: no longer registered")
+            elif server.weight and not registered[name].weight:
+                reasons.append(f"{kept}: registered with the weight 0")
         if name in overridden:
             reasons.append(override_words(overridden[name], facts.at))
         if name in drift:

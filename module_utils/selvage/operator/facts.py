@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..catalogue import Service
-from ..formats.registrations import Reading, hosts
+from ..formats.registrations import Reading
 from ..haproxy import services_file, validation
 from ..haproxy.runtime import Runtime
 from ..haproxy.sections import Section, assemble
@@ -16,14 +16,14 @@ from ..haproxy.servers import LiveService
 from ..haproxy.socket import HAProxyUnavailable
 from ..planning.circumstances import Circumstances
 from ..planning.plan import ServicePlan, make_plan
-from ..planning.wanted import read_service
 from ..reconciler import overrides
 from ..reconciler.memory import Memory, MemoryFile, now
 from ..reconciler.names import Resolver
 from ..reconciler.overrides import Override
+from ..reconciler.readings import Readings
 from ..reconciler.settings import Settings
 from ..registry.connection import RegistryUnavailable, connected
-from ..registry.view import MOST, RegistryView
+from ..registry.view import RegistryView
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def _live(
 def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
     try:
         with connected(settings.registry) as client:
-            view = RegistryView(client, settings.registry.root, {service.name: MOST})
+            view = RegistryView(client, settings.registry.root, {service.name: service.guards})
             view.refresh(settings.registry.session_timeout_ms / 1000)
-            found = view.content[service.name]
+            content = view.content
     except RegistryUnavailable as error:
         return Reading(failure=str(error))
-    names = frozenset() if isinstance(found, str) else hosts(found)
-    addresses = Resolver(memory.addresses).addresses(names) if names else {}
-    return read_service(service, found, addresses, {other.port for other in settings.services})
+    readings = Readings(settings.services, Resolver(memory.addresses))
+    readings.read(content, patient=True)
+    return readings.latest[service.name]
 
 
 def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Section]) -> str | None:

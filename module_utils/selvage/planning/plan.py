@@ -5,7 +5,7 @@ Pure: the same input gives the same plan, and the plan of a world that is as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..catalogue import Service
@@ -41,9 +41,9 @@ class ServicePlan:
     `changed` and `kept` are names of servers against what runs, or against the file when HAProxy
     is not running. `held` says why the registry is not followed, `waiting` that only a health
     check is waited for. `drift` are differences between what runs and what was written for it,
-    which someone else made. `before` is how many servers the service had. `steps` are for the
-    Runtime API, in order: the frontend, then what joins, what changes and what leaves; there are
-    none when `reload` says why a reload is needed.
+    which someone else made. `before` is how many servers with a weight above 0 the service had,
+    `left` how many are wanted. `steps` are for the Runtime API, in order: the frontend, then what
+    joins, what changes and what leaves; there are none when `reload` says why a reload is needed.
     """
 
     name: str
@@ -58,6 +58,7 @@ class ServicePlan:
     waiting: bool
     drift: tuple[str, ...]
     before: int
+    left: int
     reading: Reading
     reload: str | None
     steps: tuple[Step, ...]
@@ -141,19 +142,24 @@ def _plan_service(
     baseline = filed if live is None else _staying(service, live, filed)
     wanted = wanted_servers(service, reading.registrations, circumstances.zone)
     names = {server.name for server in wanted}
-    lost = [server for server in baseline if server.name not in names]
-    others = {server.name for server in found if server.serves} - names
+    taking = _taking(wanted)
+    # Who keeps its place but gets no traffic any more is as lost as who is gone.
+    lost = [s for s in baseline if s.name not in (taking if s.weight else names)]
+    others = [s for s in found if s.serves and s.name not in names]
+    before = len(_taking(baseline))
     held, waiting = None, False
     if reading.failure is not None:
         held, wanted = f"its registrations are not known: {reading.failure}", baseline
     elif service.name not in circumstances.released:
-        losses = len(others | {server.name for server in lost})
-        peak = max(circumstances.peaks.get(service.name, 0), len(baseline))
-        held = objection(service, len(wanted), losses, peak)
-        if held is None and running and _unproven(wanted, lost, found, circumstances):
+        # Those that got no traffic may go one by one, but not all because nobody is registered.
+        losses = {s.name for s in others if s.weight or not names}
+        losses |= {s.name for s in lost if s.weight or not names}
+        peak = max(circumstances.peaks.get(service.name, 0), before)
+        held = objection(service, len(taking), len(losses), peak, idle=len(names - taking))
+        if held is None and running and _unproven(taking, _taking(lost), found, circumstances):
             held, waiting = "nothing of what would be left has passed its check yet", True
         if held is not None:
-            wanted = by_name((*wanted, *lost))
+            wanted = _with(wanted, lost)
     wanted = tuple(
         server
         if server.disabled == (server.name in circumstances.maintained)
@@ -195,7 +201,8 @@ def _plan_service(
         held="; ".join(filter(None, (kept, held))) or None,
         waiting=waiting,
         drift=drift,
-        before=len(baseline),
+        before=before,
+        left=len(_taking(wanted)),
         reading=reading,
         reload=reload,
         steps=tuple(steps) if running and reload is None else (),
@@ -223,26 +230,38 @@ def _as_it_was(
         waiting=False,
         drift=(),
         before=len(filed),
+        left=len(filed),
         reading=reading,
         reload=None,
         steps=(),
     )
 
 
+def _taking(servers: Iterable[Server]) -> set[str]:
+    """The names of those that take traffic: with the weight 0, a server gets none."""
+    return {server.name for server in servers if server.weight}
+
+
+def _with(wanted: Sequence[Server], lost: Sequence[Server]) -> tuple[Server, ...]:
+    """The wanted servers, and the lost ones with the weight that they had."""
+    servers = {server.name: server for server in wanted}
+    for server in lost:
+        servers[server.name] = replace(servers.get(server.name, server), weight=server.weight)
+    return by_name(servers.values())
+
+
 def _unproven(
-    wanted: Sequence[Server],
-    lost: Sequence[Server],
+    taking: Collection[str],
+    lost: Collection[str],
     found: Sequence[LiveServer],
     circumstances: Circumstances,
 ) -> bool:
     """Whether a healthy server would go, and none that stays is known to be healthy."""
     healthy = {server.name for server in found if server.up and not server.maintenance}
     return (
-        bool(wanted)
-        and any(server.name in healthy for server in lost)
-        and not any(
-            server.name in healthy or circumstances.probed.get(server.name) for server in wanted
-        )
+        bool(taking)
+        and any(name in healthy for name in lost)
+        and not any(name in healthy or circumstances.probed.get(name) for name in taking)
     )
 
 
@@ -251,9 +270,10 @@ def _gap(
 ) -> str | None:
     """Why the steps would leave nobody to answer: who is replaced answers nothing meanwhile."""
     replaced = {step.name for step in steps if isinstance(step, Replace)}
-    serving = {server.name for server in found if server.up and server.serves}
-    staying = {server.name for server in wanted if not server.disabled} - replaced
-    if serving & replaced and not serving & staying:
+    able = {server.name for server in found if server.up and server.serves}
+    answering = able & {server.name for server in found if server.weight}
+    staying = _taking(server for server in wanted if not server.disabled) - replaced
+    if answering & replaced and not able & staying:
         return "nothing else is up that could answer while its servers are replaced"
     return None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 from ..catalogue import Service
 from ..formats.grammar import printable
-from ..formats.registrations import Reading, Refusal, Registration, Rules, read
+from ..formats.registrations import Reading, Refusal, Registration
 from ..haproxy.servers import Server, by_name, server_name
 from . import weights
 
@@ -44,22 +44,6 @@ def wanted_servers(
         )
         for registration, weight, away in zip(registrations, shares, far, strict=True)
     )
-
-
-def read_service(
-    service: Service,
-    found: Mapping[str, bytes | str] | str,
-    addresses: Mapping[str, str],
-    ports: Collection[int],
-) -> Reading:
-    """What the registry says of a service: its children, or the reason why they are not known.
-
-    `addresses` are those of host names, `ports` HAProxy's own.
-    """
-    if isinstance(found, str):
-        return Reading(failure=found)
-    rules = Rules(service.instance_port, service.endpoint)
-    return without_loops(read(found, rules, addresses), ports)
 
 
 def without_loops(reading: Reading, ports: Collection[int]) -> Reading:

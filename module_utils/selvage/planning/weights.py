@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..haproxy.servers import WEIGHT_MAX
+from ..catalogue import WEIGHT_MAX
 
 
 def scale(weights: Sequence[float]) -> tuple[int, ...]:

@@ -20,7 +20,7 @@ from kazoo.protocol.states import KazooState
 from ..fields import Invalid
 from ..registry.connection import RegistryUnavailable
 from ..registry.session import Session
-from ..registry.view import MOST, Content, RegistryView
+from ..registry.view import Content, RegistryView
 from ..system import systemd
 from ..system.journal import event
 from ..system.loop import Events
@@ -84,7 +84,9 @@ class Daemon:
 
     def _begin(self, settings: Settings) -> None:
         self._settings = settings
-        self._reconciler = Reconciler(settings, Limits(lock_s=_LOCK_LIMIT_S))
+        self._reconciler = Reconciler(
+            settings, Limits(lock_s=_LOCK_LIMIT_S), wake=lambda: self._events.put(Event.CHANGED)
+        )
         connect_s = settings.registry.connect_timeout_ms / 1000
         self._schedule = Schedule(
             time.monotonic, settings.resync_interval_ms / 1000, time.monotonic() + connect_s
@@ -108,7 +110,7 @@ class Daemon:
         self._view = RegistryView(
             client,
             self._settings.registry.root,
-            dict.fromkeys((service.name for service in self._settings.services), MOST),
+            {service.name: service.guards for service in self._settings.services},
             lambda: self._events.put(Event.CHANGED),
         )
 

@@ -11,8 +11,8 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ def now() -> float:
 
 @dataclass
 class Memory:
-    """`losses` holds, by service, pairs of time and number of servers; times are of `now`.
+    """`losses` holds, by service, pairs of time and number of servers; times are of `clock`.
 
     `drains` says since when servers drain, by `service/server`: HAProxy does not tell.
 
@@ -40,28 +40,34 @@ class Memory:
     reloaded_at: float | None = None
     drains: dict[str, float] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    clock: Callable[[], float] = field(default=now, compare=False)
 
     def peak(self, service: str, window_ms: int) -> int:
         """The largest number of servers before a loss within the window; 0 without a loss."""
-        since = now() - window_ms / 1000
+        since = self.clock() - window_ms / 1000
         return max((size for at, size in self.losses.get(service, ()) if at >= since), default=0)
 
     def note_loss(self, service: str, size: int, window_ms: int) -> None:
         """The service had `size` servers, and has fewer from now on."""
-        since = now() - window_ms / 1000
+        since = self.clock() - window_ms / 1000
         # A former one that was not larger is no peak any more, however many there were.
         former = [loss for loss in self.losses.get(service, ()) if loss[0] >= since]
-        self.losses[service] = [*(loss for loss in former if loss[1] > size), (now(), size)]
+        self.losses[service] = [*(loss for loss in former if loss[1] > size), (self.clock(), size)]
 
 
 class MemoryFile:
-    """The file; what it holds stays in memory while nobody else writes it."""
+    """The file; what it holds stays in memory while nobody else writes it.
 
-    def __init__(self, path: Path) -> None:
+    `boot` is the file with the name of the time that `clock` counts in.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = now, boot: Path = _BOOT) -> None:
         self.path = path
+        self._clock = clock
+        self._boot = boot
         self._signature: tuple[int, int] | None = None
         self._text = ""
-        self.memory = Memory()
+        self.memory = Memory(clock=clock)
 
     def load(self) -> Memory:
         """What the last run left; a file that is damaged or of another boot has no times."""
@@ -69,13 +75,13 @@ class MemoryFile:
             status = self.path.stat()
             if (status.st_ino, status.st_mtime_ns) != self._signature:
                 self._text = self.path.read_text("utf-8", "replace")
-                self.memory = _parse(self._text)
+                self.memory = replace(_parse(self._text, self._boot), clock=self._clock)
                 self._signature = (status.st_ino, status.st_mtime_ns)
         return self.memory
 
     def save(self) -> None:
         """Write what has changed; raises OSError."""
-        text = _render(self.memory)
+        text = _render(self.memory, self._boot)
         if text == self._text:
             return
         # Times are those of this boot: a crash of the computer may take what was noted last.
@@ -83,9 +89,9 @@ class MemoryFile:
         self._text, self._signature = text, (status.st_ino, status.st_mtime_ns)
 
 
-def _render(memory: Memory) -> str:
+def _render(memory: Memory, boot: Path) -> str:
     document = {
-        "boot": _BOOT.read_text().strip(),
+        "boot": boot.read_text().strip(),
         "counters": memory.counters,
         "losses": memory.losses,
         "reloaded_at": memory.reloaded_at,
@@ -95,11 +101,11 @@ def _render(memory: Memory) -> str:
     return json.dumps(document, sort_keys=True) + "\n"
 
 
-def _parse(text: str) -> Memory:
+def _parse(text: str, boot: Path) -> Memory:
     try:
         document = json.loads(text)
         memory = _memory(document)
-        if document["boot"] == _BOOT.read_text().strip():
+        if document["boot"] == boot.read_text().strip():
             return memory
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return Memory()

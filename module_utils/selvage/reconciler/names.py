@@ -10,25 +10,29 @@ import ipaddress
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 from ..formats.grammar import parse_address
+from .workers import Workers
 
-AT_ONCE: Final = 32
-MAX_NAMES: Final = 16_384
-KEEP_S: Final = 3_600.0
-FRESH_S: Final = 60.0
-RETRY_S: Final = 5.0
-# How long a call waits: for names that it asks for first, and for others, whose last address
-# will do; and one that is not patient.
-WAIT_S: Final = 1.0
-WAIT_AGAIN_S: Final = 0.1
-IMPATIENT_S: Final = 0.05
+# Nobody can end a look-up: the host's resolver gives up after 5 to 30 s (resolv.conf: timeout,
+# attempts), and has the thread until then.
+_AT_ONCE: Final = 128
+# Of names that no service has any more.
+_MOST_KEPT: Final = 16_384
+_KEEP_S: Final = 3_600.0
+_FRESH_S: Final = 60.0
+# After a failure; each further one doubles it, up to `_FRESH_S`.
+_RETRY_S: Final = 5.0
+# At most so often somebody has to call for nothing else than to look up again.
+_PAUSE_S: Final = 1.0
+# How long a name that is new is waited for.
+_WAIT_S: Final = 1.0
 
 
 def look_up(name: str) -> list[str]:
@@ -38,125 +42,204 @@ def look_up(name: str) -> list[str]:
 
 
 class Resolver:
-    """Names → addresses, many at the same time, in threads that nobody waits for at the end.
+    """The addresses of the names that services want, each looked up again from time to time.
 
-    `known` holds the addresses of an earlier run. A name that was not asked for during `KEEP_S`
-    is forgotten, and of more than `MAX_NAMES` the surplus is not looked up.
+    `known` holds the addresses of an earlier run. Names are looked up in threads that nobody waits
+    for at the end; of these a service never has all, so that names without an answer delay only
+    its own. What has no service any more is remembered for an hour. `on_change` is called, in one
+    of the threads, when a name has another address, and when a new one has its first answer.
+    `wait_s` is how long a new name is waited for.
     """
 
     def __init__(
         self,
         known: Mapping[str, str] = MappingProxyType({}),
+        *,
         look_up: Callable[[str], Iterable[str]] = look_up,
         clock: Callable[[], float] = time.monotonic,
+        wait_s: float = _WAIT_S,
+        at_once: int = _AT_ONCE,
+        most_kept: int = _MOST_KEPT,
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._look_up = look_up
         self._clock = clock
-        self._changed = threading.Condition()
-        # Those that were asked for last are at the end.
-        self._names = {
-            name: _Name(name, _valid(text), wanted=clock()) for name, text in known.items()
+        self.wait_s = wait_s
+        self._most_kept = most_kept
+        self._on_change = on_change
+        self._workers = Workers("names", at_once)
+        self._answered = threading.Condition()
+        self._wanted: dict[str, _Name] = {}
+        self._services: dict[str, frozenset[str]] = {}
+        # The one that was given up last is at the end.
+        self._kept = {
+            name: _Name(name, address, left=clock())
+            for name, text in known.items()
+            if (address := _valid(text)) is not None
         }
-        self._queue: deque[_Name] = deque()
-        self._workers = 0
+        # Asked for the first time, and not answered yet.
+        self._new: set[_Name] = set()
+        self._changed: set[str] = set()
+        self._due = float("inf")
 
     @property
     def known(self) -> dict[str, str]:
         """Every known address by name, for the resolver of the next run."""
-        with self._changed:
-            return _addresses(self._names.values())
+        with self._answered:
+            names = [*self._kept.values(), *self._wanted.values()]
+            return {name.name: name.address for name in names if name.address is not None}
 
     @property
-    def awaited(self) -> frozenset[str]:
-        """Names without an address that were first asked for less than `WAIT_S` ago."""
-        with self._changed:
-            since = self._clock() - WAIT_S
-            return frozenset(
-                name.name
-                for name in self._names.values()
-                if name.pending and name.address is None and name.tries == 1 and name.asked > since
-            )
+    def due_s(self) -> float | None:
+        """In how many seconds to call `refresh` at the latest; None when no name is wanted."""
+        with self._answered:
+            return max(0.0, self._due - self._clock()) if self._due < float("inf") else None
 
-    def addresses(self, hosts: Iterable[str], *, patient: bool = True) -> dict[str, str]:
-        """The addresses of these names, as far as they are known after at most `WAIT_S`.
-
-        What is unknown or older than `FRESH_S` is looked up; an answer that comes later counts
-        at the next call.
-        """
-        with self._changed:
+    def want(self, service: str, hosts: Collection[str]) -> None:
+        """These are the names of the service from now on; what is not known is looked up."""
+        with self._answered:
             now = self._clock()
-            names = self._take(hosts, now)
-            asked = self._ask(names, now)
-            limit = WAIT_S if any(name.tries == 1 for name in asked) else WAIT_AGAIN_S
-            if not patient:
-                limit = IMPATIENT_S
+            former, new = self._services.get(service, frozenset()), frozenset(hosts)
+            self._services[service] = new
+            for host in former - new:
+                self._give_up(service, self._wanted[host], now)
+            for host in sorted(new - former):
+                name = self._wanted.get(host) or self._kept.pop(host, None) or _Name(host)
+                self._wanted[host] = name
+                name.services.add(service)
+                if name.pending:
+                    # Another service asked for it, and may have to wait for its own names.
+                    self._submit(name, service)
+                elif name.due <= now:
+                    self._ask(name, now, service)
+                else:
+                    self._plan(name.due, now)
+            self._forget(now)
 
-            def answered() -> bool:
-                while asked and not asked[-1].pending:
-                    asked.pop()
-                return not asked
+    def refresh(self) -> None:
+        """Look up again what is due."""
+        with self._answered:
+            now = self._clock()
+            if now < self._due:
+                return
+            self._due = float("inf")
+            for name in self._wanted.values():
+                if name.due <= now and name.pending:
+                    name.due = now + _RETRY_S
+                elif name.due <= now:
+                    self._ask(name, now, min(name.services))
+                self._plan(name.due, now)
 
-            self._changed.wait_for(answered, limit)
-            return _addresses(names)
+    def wait(self) -> None:
+        """Wait for what was asked for the first time, within its limit."""
+        with self._answered:
+            self._answered.wait_for(lambda: not self._new, self.wait_s)
 
-    def _take(self, hosts: Iterable[str], now: float) -> list[_Name]:
-        known_first = sorted(set(hosts), key=lambda host: (host not in self._names, host))
-        names = [self._names.pop(host, _Name(host)) for host in known_first[:MAX_NAMES]]
-        for oldest in list(self._names.values()):
-            surplus = len(self._names) + len(names) > MAX_NAMES
-            if not surplus and oldest.wanted > now - KEEP_S:
-                break
-            del self._names[oldest.name]
-        for name in names:
-            name.wanted = now
-            self._names[name.name] = name
-        return names
+    def awaited(self, service: str) -> bool:
+        """Whether it has a name without an address that was first asked for a moment ago."""
+        with self._answered:
+            names = self._asked_lately()
+            return any(name.address is None and service in name.services for name in names)
 
-    def _ask(self, names: Iterable[_Name], now: float) -> list[_Name]:
-        asked = [name for name in names if not name.pending and name.due <= now]
-        for name in asked:
-            name.pending = True
-            name.tries += 1
+    @property
+    def waiting(self) -> bool:
+        """Whether a name was first asked for a moment ago, or has an answer nobody asked for."""
+        with self._answered:
+            return bool(self._changed) or any(self._asked_lately())
+
+    def addresses(self, service: str) -> dict[str, str]:
+        """The addresses of the service's names, as far as they are known."""
+        with self._answered:
+            names = map(self._wanted.__getitem__, self._services.get(service, ()))
+            return {name.name: name.address for name in names if name.address is not None}
+
+    def changed(self) -> frozenset[str]:
+        """The services that have a name whose address is another one than at the last call."""
+        with self._answered:
+            changed, self._changed = frozenset(self._changed), set()
+            return changed
+
+    def _asked_lately(self) -> Iterator[_Name]:
+        since = self._clock() - self.wait_s
+        return (name for name in self._new if name.asked > since)
+
+    def _ask(self, name: _Name, now: float, service: str) -> None:
+        name.pending = True
+        if name.task is None:
+            name.task = partial(self._answer, name)
             name.asked = now
-            # However many names have no answer, they do not delay a new one.
-            (self._queue.appendleft if name.tries == 1 else self._queue.append)(name)
-        for _ in range(min(AT_ONCE, self._workers + len(self._queue)) - self._workers):
-            threading.Thread(target=self._work, name="names", daemon=True).start()
-            self._workers += 1
-        return asked
+            self._new.add(name)
+        name.due = now + _RETRY_S
+        self._plan(name.due, now)
+        self._submit(name, service)
 
-    def _work(self) -> None:
-        while (name := self._next()) is not None:
-            address = None
-            with suppress(OSError):
-                address = _chosen(self._look_up(name.name), name.address)
-            with self._changed:
-                name.address = address or name.address
-                name.due = self._clock() + (RETRY_S if address is None else FRESH_S)
-                name.pending = False
-                self._changed.notify_all()
+    def _submit(self, name: _Name, service: str) -> None:
+        # What is asked for again does not delay what is new.
+        if name.task is not None:
+            self._workers.submit((service, name in self._new), name.task)
 
-    def _next(self) -> _Name | None:
-        with self._changed:
-            if self._queue:
-                return self._queue.popleft()
-            self._workers -= 1
-            return None
+    def _plan(self, due: float, now: float) -> None:
+        self._due = max(min(self._due, due), now + _PAUSE_S)
+
+    def _give_up(self, service: str, name: _Name, now: float) -> None:
+        name.services.discard(service)
+        if name.task is not None and name.pending and not name.running:
+            self._workers.withdraw((service, name in self._new), name.task)
+            if name.services:
+                self._submit(name, min(name.services))
+        if name.services:
+            return
+        del self._wanted[name.name]
+        self._new.discard(name)
+        name.pending = name.running
+        if name.address is not None:
+            name.left = now
+            self._kept[name.name] = name
+
+    def _forget(self, now: float) -> None:
+        for name in [*self._kept.values()]:
+            if len(self._kept) <= self._most_kept and name.left > now - _KEEP_S:
+                break
+            del self._kept[name.name]
+
+    def _answer(self, name: _Name) -> None:
+        with self._answered:
+            if not name.pending or name.running:
+                return
+            name.running = True
+        address = None
+        with suppress(OSError):
+            address = _chosen(self._look_up(name.name), name.address)
+        with self._answered:
+            now = self._clock()
+            name.pending = name.running = False
+            name.failures = 0 if address is not None else name.failures + 1
+            retry_s = min(_RETRY_S * 2 ** min(name.failures - 1, 16), _FRESH_S)
+            name.due = now + (_FRESH_S if address is not None else retry_s)
+            self._plan(name.due, now)
+            tell = bool(name.services) and name in self._new
+            self._new.discard(name)
+            if address is not None and address != name.address:
+                name.address = address
+                self._changed |= name.services
+                tell = bool(name.services)
+            self._answered.notify_all()
+        if tell and self._on_change is not None:
+            self._on_change()
 
 
 @dataclass(eq=False)
 class _Name:
     name: str
     address: str | None = None
-    wanted: float = 0.0
+    services: set[str] = field(default_factory=set)
+    left: float = 0.0
     due: float = float("-inf")
     asked: float = 0.0
-    tries: int = 0
+    failures: int = 0
     pending: bool = False
-
-
-def _addresses(names: Iterable[_Name]) -> dict[str, str]:
-    return {name.name: name.address for name in names if name.address is not None}
+    running: bool = False
+    task: Callable[[], None] | None = None
 
 
 def _chosen(answers: Iterable[str], former: str | None) -> str | None:

@@ -23,6 +23,7 @@ from ..system import lock
 from . import metrics
 from .memory import Memory, MemoryFile
 from .metrics import Snapshot
+from .names import Resolver
 from .overrides import Override, Overrides
 from .prober import Prober
 from .readings import Readings
@@ -44,6 +45,8 @@ class Limits:
     probes_s: float = 0.05
     # Who has not answered its probe by then joins DOWN, and HAProxy's own checks raise it.
     probe_s: float = 1.0
+    # A patient run waits that long for the address of a name that it asks for first.
+    names_s: float = 1.0
     # HAProxy 2.6 keeps idle connections to a server for some seconds, and the server with them.
     # Sessions may last for hours: they are left to later runs.
     drains_s: float = 15.0
@@ -52,17 +55,24 @@ class Limits:
 class Reconciler:
     """Makes HAProxy equal to the registry, pass by pass.
 
-    `latest` holds what the last pass that looked at a service said about it.
+    `latest` holds what the last pass that looked at a service said about it. `wake` is called, in
+    another thread, when another pass can go on with what one has left.
     """
 
-    def __init__(self, settings: Settings, limits: Limits = Limits()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        limits: Limits = Limits(),
+        wake: Callable[[], None] | None = None,
+    ) -> None:
         self._settings = settings
         self._limits = limits
         self._services = {service.name: service for service in settings.services}
         self._directory = Path(settings.state_directory)
         self._memory = MemoryFile(self._directory / "memory.json")
         self._state = State(EMPTY, Memory(), Prober(limit_s=limits.probe_s))
-        self._readings = Readings(settings.services, self._memory.load().addresses)
+        resolver = Resolver(self._memory.load().addresses, on_change=wake, wait_s=limits.names_s)
+        self._readings = Readings(settings.services, resolver)
         self._overrides: tuple[Override, ...] = ()
         self._override_files = Overrides(self._directory / "overrides")
         # What the next pass looks at beside what changed; None means everything.
@@ -105,9 +115,9 @@ class Reconciler:
                     raise
                 planner = self._planner_without_registry(memory, str(error))
             else:
-                whole = whole or self._readings.unresolved or unfinished is None
+                whole = whole or unfinished is None
                 # A dry run is one pass, and shows what several would do.
-                changed = self._readings.read(content, whole=whole, patient=dry_run)
+                changed = self._readings.read(content, patient=dry_run)
                 moved = {override.service for override in {*former} ^ {*self._overrides}}
                 names = None if whole else (changed | moved | (unfinished or set())) & self._names
                 planner = self._planner(memory, self._readings.latest, released)

@@ -16,7 +16,7 @@ from ..fields import Invalid
 from ..haproxy import services_file
 from ..haproxy.socket import HAProxyUnavailable
 from ..registry.connection import RegistryUnavailable, connected
-from ..registry.view import MOST, Content, RegistryView
+from ..registry.view import Content, RegistryView
 from ..system import lock
 from .passes import Limits, Reconciler
 from .result import Result
@@ -54,8 +54,8 @@ def reconcile(
         registry = _Registry(settings, stack)
         try:
             result = reconciler.run(registry.read, dry_run=dry_run, released=released)
-        except (RegistryUnavailable, lock.Locked) as failure:
-            raise type(failure)(f"{failure}; nothing was changed") from failure
+        except RegistryUnavailable as failure:
+            raise RegistryUnavailable(f"{failure}; HAProxy goes on with what it has") from failure
         if dry_run:
             return result
         problems: tuple[str, ...] = ()
@@ -100,8 +100,8 @@ class _Registry:
         except RegistryUnavailable as error:
             self._view = error
         else:
-            names = dict.fromkeys((service.name for service in settings.services), MOST)
-            self._view = RegistryView(client, settings.registry.root, names)
+            services = {service.name: service.guards for service in settings.services}
+            self._view = RegistryView(client, settings.registry.root, services)
 
     def read(self) -> Content:
         """All services; raises `RegistryUnavailable`."""

@@ -63,10 +63,10 @@ class Schedule:
         pauses_s = [self._whole_at - now]
         if result is not None:
             pauses_s += [s for s in (result.begun_s, result.look_s) if s is not None]
-        drains_s = None if result is None else result.drains_s
-        # Looks at servers that drain are spaced out; they keep nothing else waiting.
-        news = result is None or bool(result.commands)
-        self._looks = 1 if news or drains_s is None else self._looks + 1
-        if drains_s is not None:
-            pauses_s.append(min(drains_s * 2 ** min(self._looks - 1, 16), _LONGEST_PAUSE_S))
+        if result is None or result.drains_s is None:
+            self._looks = 0
+        else:
+            # Looks at servers that drain are spaced out; they keep nothing else waiting.
+            self._looks = 1 if result.commands else self._looks + 1
+            pauses_s.append(min(result.drains_s * 2 ** min(self._looks - 1, 16), _LONGEST_PAUSE_S))
         self.due_at = now + min(pauses_s)

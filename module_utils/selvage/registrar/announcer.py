@@ -1,16 +1,22 @@
-"""This node's own znodes in the registry: put there, kept as they shall be, taken away."""
+"""This node's own znodes in the registry: put there, kept as they shall be, taken away.
+
+What another host has put there stays: a name has who came first, until its session ends.
+"""
 
 from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from typing import Final, cast
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
+    BadVersionError,
     ConnectionClosedError,
     ConnectionLoss,
+    KazooException,
     NoNodeError,
     RolledBackError,
     SessionExpiredError,
@@ -20,10 +26,15 @@ from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import WatchedEvent, ZnodeStat
 from kazoo.security import ACL, CREATOR_ALL_ACL, READ_ACL_UNSAFE
 
+from ..formats.grammar import printable
 from ..registry.settings import RegistrySettings
 from .announcement import Announcement
+from .health import Wish
+from .sessions import Sessions
 
 LIMIT_S: Final = 5.0
+# Who changes it each time meanwhile is not fought with until the next pass.
+_LOOKS: Final = 3
 
 UNREACHABLE: Final = (
     ConnectionClosedError,
@@ -39,82 +50,150 @@ class Change(enum.Enum):
 
     NONE = "nothing to do"
     REGISTERED = "registered"
-    TAKEN_OVER = "taken over from another session"
+    TAKEN_OVER = "taken over from a former session of this host"
     UPDATED = "updated in place"
     DEREGISTERED = "deregistered"
+
+
+@dataclass(frozen=True)
+class Clash:
+    """Somebody else's znode, which was left alone: its session, 0 for none, and what it says."""
+
+    session: int
+    data: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, and whether the registration is there now and is ours."""
+
+    change: Change
+    registered: bool
+    clash: Clash | None = None
+
+
+# Yields requests, gets their results, and returns what came of it.
+_Steps = Generator[IAsyncResult, object, Outcome]
+_Found = tuple[bytes, ZnodeStat]
 
 
 class Announcer:
     """Writes through one client, whose session owns the znodes.
 
-    Every method has a limit of `LIMIT_S` seconds and raises one of `UNREACHABLE` or another
-    KazooException. `on_change` is called on kazoo's thread when a znode that was last seen
-    changes.
+    `on_change` is called on kazoo's thread when a znode that was last seen changes.
     """
 
     def __init__(
-        self, client: KazooClient, settings: RegistrySettings, on_change: Callable[[], None]
+        self,
+        client: KazooClient,
+        settings: RegistrySettings,
+        sessions: Sessions,
+        on_change: Callable[[], None],
     ) -> None:
         self._client = client
         self._root = settings.root
         self._acl: list[ACL] | None = (
             [*CREATOR_ALL_ACL, *READ_ACL_UNSAFE] if settings.username else None
         )
+        self._sessions = sessions
         self._on_change = on_change
 
-    def announce(self, announcement: Announcement, *, only_if_there: bool = False) -> Change | None:
-        """See to it that the znode is there, is ours and has this content.
+    def fulfil(
+        self, wishes: Mapping[Announcement, Wish]
+    ) -> dict[Announcement, Outcome | KazooException | KazooTimeoutError]:
+        """See to it that the registry is as wished: what came of each, or what kept it from it.
 
-        A former session's znode is replaced in one transaction: readers never see a gap.
-        `only_if_there` leaves a znode absent that is absent, and returns None for it.
+        All znodes are worked on at the same time, and `LIMIT_S` seconds are for all of them: how
+        many there are, and how slow the registry is, keeps nobody longer. Raises one of
+        `UNREACHABLE` without a session.
         """
         deadline = time.monotonic() + LIMIT_S
+        session = self._session()
+        self._sessions.note(session)
+        outcomes: dict[Announcement, Outcome | KazooException | KazooTimeoutError] = {}
+        steps = {
+            announcement: self._withdraw(announcement, session)
+            if wish is Wish.ABSENT
+            else self._announce(announcement, session, only_if_there=wish is Wish.AS_FOUND)
+            for announcement, wish in wishes.items()
+        }
+        requests = {announcement: next(steps[announcement]) for announcement in steps}
+        while requests:
+            for announcement, request in [*requests.items()]:
+                try:
+                    try:
+                        result = request.get(timeout=max(0.0, deadline - time.monotonic()))
+                    except (KazooException, KazooTimeoutError) as error:
+                        requests[announcement] = steps[announcement].throw(error)
+                    else:
+                        requests[announcement] = steps[announcement].send(result)
+                    continue
+                except StopIteration as end:
+                    outcomes[announcement] = end.value
+                except (KazooException, KazooTimeoutError) as error:
+                    outcomes[announcement] = error
+                del requests[announcement]
+        return outcomes
+
+    def _announce(self, announcement: Announcement, session: int, *, only_if_there: bool) -> _Steps:
+        """The znode is there, is ours and has this content.
+
+        A former session's znode is replaced in one transaction: readers never see a gap.
+        `only_if_there` leaves a znode absent that is absent.
+        """
         path = self._path(announcement)
-        found = self._find(path, deadline)
+        change = Change.NONE
+        # The last look finds it as it shall be, and watches what it finds.
+        for _ in range(_LOOKS):
+            found = yield from self._find(path)
+            if found is None:
+                if only_if_there and change is Change.NONE:
+                    return Outcome(change, registered=False)
+                yield self._client.create_async(
+                    path, announcement.data, acl=self._acl, ephemeral=True, makepath=True
+                )
+                change = Change.REGISTERED
+            elif (owner := found[1].ephemeralOwner) != session:
+                if owner not in self._sessions:
+                    return Outcome(change, False, Clash(owner, _shown(found[0])))
+                yield from self._replace(path, announcement.data, found[1].version)
+                change = Change.TAKEN_OVER
+            elif found[0] != announcement.data:
+                yield self._client.set_async(path, announcement.data)
+                change = Change.UPDATED
+            else:
+                return Outcome(change, registered=True)
+        raise BadVersionError
+
+    def _withdraw(self, announcement: Announcement, session: int) -> _Steps:
+        """The znode is not there, unless it is somebody else's."""
+        path = self._path(announcement)
+        found = yield from self._find(path)
         if found is None:
-            if only_if_there:
-                return None
-            self._create(path, announcement.data, deadline)
-            change = Change.REGISTERED
-        elif found[1].ephemeralOwner != self._session():
-            self._replace(path, announcement.data, found[1].version, deadline)
-            change = Change.TAKEN_OVER
-        elif found[0] != announcement.data:
-            _result(self._client.set_async(path, announcement.data), deadline)
-            change = Change.UPDATED
-        else:
-            return Change.NONE
-        # The watch belongs to what is there now.
-        _result(self._client.exists_async(path, watch=self._watch), deadline)
-        return change
-
-    def withdraw(self, announcement: Announcement) -> Change:
-        """See to it that the znode is not there, whoever put it there."""
-        deadline = time.monotonic() + LIMIT_S
+            return Outcome(Change.NONE, registered=False)
+        owner = found[1].ephemeralOwner
+        if owner != session and owner not in self._sessions:
+            return Outcome(Change.NONE, False, Clash(owner, _shown(found[0])))
         try:
-            _result(self._client.delete_async(self._path(announcement)), deadline)
+            yield self._client.delete_async(path, found[1].version)
         except NoNodeError:
-            return Change.NONE
-        return Change.DEREGISTERED
+            return Outcome(Change.NONE, registered=False)
+        return Outcome(Change.DEREGISTERED, registered=False)
 
-    def _find(self, path: str, deadline: float) -> tuple[bytes, ZnodeStat] | None:
+    def _find(self, path: str) -> Generator[IAsyncResult, object, _Found | None]:
         try:
-            found = _result(self._client.get_async(path, watch=self._watch), deadline)
+            found = yield self._client.get_async(path, watch=self._watch)
         except NoNodeError:
             return None
-        return cast("tuple[bytes, ZnodeStat]", found)
+        return cast("_Found", found)
 
-    def _create(self, path: str, data: bytes, deadline: float) -> None:
-        created = self._client.create_async(
-            path, data, acl=self._acl, ephemeral=True, makepath=True
-        )
-        _result(created, deadline)
-
-    def _replace(self, path: str, data: bytes, version: int, deadline: float) -> None:
+    def _replace(
+        self, path: str, data: bytes, version: int
+    ) -> Generator[IAsyncResult, object, None]:
         transaction = self._client.transaction()
         transaction.delete(path, version)
         transaction.create(path, data, acl=self._acl, ephemeral=True)
-        outcomes = cast("list[object]", _result(transaction.commit_async(), deadline))
+        outcomes = cast("list[object]", (yield transaction.commit_async()))
         failures = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         if failures:
             # What came before the operation that failed is only reported as rolled back.
@@ -135,6 +214,5 @@ class Announcer:
             self._on_change()
 
 
-def _result(request: IAsyncResult, deadline: float) -> object:
-    result: object = request.get(timeout=max(0.0, deadline - time.monotonic()))
-    return result
+def _shown(data: bytes) -> str:
+    return printable(data.decode("utf-8", "replace"))

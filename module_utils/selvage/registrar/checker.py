@@ -17,23 +17,42 @@ _GRACE_S: Final = 10.0
 _logger = logging.getLogger(__name__)
 
 
+def check(instance: Announced) -> checks.CheckResult:
+    """Run the instance's check once, against the address that its clients use."""
+    settings, announcement = instance.check, instance.announcement
+    if settings.type == "exec":
+        return checks.execute(settings.command, settings.timeout_s)
+    if settings.type == "tcp":
+        return checks.tcp(announcement.address, announcement.port, settings.timeout_s)
+    return checks.http(announcement.address, announcement.port, settings.path, settings.timeout_s)
+
+
 class Checker(threading.Thread):
     """Calls `on_change` on its own thread when the status of `health` has changed."""
 
-    def __init__(self, instance: Announced, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        instance: Announced,
+        on_change: Callable[[], None],
+        *,
+        check: Callable[[Announced], checks.CheckResult] = check,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(name=f"check {instance.announcement.service}", daemon=True)
         self.instance = instance
         self.health = Health(instance.check.rise, instance.check.fall)
         self._on_change = on_change
         self._ended = threading.Event()
-        self._beat = time.monotonic()
+        self._check = check
+        self._clock = clock
+        self._beat = clock()
 
     def run(self) -> None:
         """Check until told to stop."""
         while not self._ended.is_set():
-            self._beat = time.monotonic()
-            self._take(check(self.instance))
-            elapsed = time.monotonic() - self._beat
+            self._beat = self._clock()
+            self._take(self._check(self.instance))
+            elapsed = self._clock() - self._beat
             self._ended.wait(max(0.0, self.instance.check.interval_s - elapsed))
 
     def stop(self) -> None:
@@ -45,7 +64,7 @@ class Checker(threading.Thread):
         """Whether no check has begun for longer than a healthy loop can take."""
         settings = self.instance.check
         limit = max(settings.interval_s, settings.timeout_s) + _GRACE_S
-        return time.monotonic() - self._beat > limit
+        return self._clock() - self._beat > limit
 
     def _take(self, result: checks.CheckResult) -> None:
         before = self.health.status
@@ -61,13 +80,3 @@ class Checker(threading.Thread):
             check=result.detail,
         )
         self._on_change()
-
-
-def check(instance: Announced) -> checks.CheckResult:
-    """Run the instance's check once, against the address that its clients use."""
-    settings, announcement = instance.check, instance.announcement
-    if settings.type == "exec":
-        return checks.execute(settings.command, settings.timeout_s)
-    if settings.type == "tcp":
-        return checks.tcp(announcement.address, announcement.port, settings.timeout_s)
-    return checks.http(announcement.address, announcement.port, settings.path, settings.timeout_s)

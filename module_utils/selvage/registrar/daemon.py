@@ -14,13 +14,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
-from kazoo.handlers.threading import KazooTimeoutError
 
 from ..fields import Invalid
 from ..registry.session import Session
@@ -28,16 +27,13 @@ from ..system import systemd
 from ..system.journal import event
 from ..system.loop import Events
 from .announcement import Announcement
-from .announcer import UNREACHABLE, Announcer, Change
+from .announcer import UNREACHABLE, Announcer, Change, Outcome
 from .checker import Checker
+from .clashes import Clashes
 from .drain import drained
 from .health import Wish, wish
-from .settings import RegistrarSettings, load
-
-TURN_S: Final = 1.0  # how late an operator's drain may be noticed
-VERIFY_S: Final = 30.0
-RETRY_S: Final = 1.0  # after the first failure; each further one doubles it, up to VERIFY_S
-GIVE_UP_S: Final = 5.0  # how long SIGTERM and SIGHUP try to reach a registry that is away
+from .sessions import Sessions, this_host
+from .settings import Announced, RegistrarSettings, load
 
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +44,7 @@ class Event(enum.Enum):
     STOP = enum.auto()
     RELOAD = enum.auto()
     CHANGED = enum.auto()  # a status or the connection: look at once
-    TOUCHED = enum.auto()  # a znode: look, but no more often than each TURN_S
+    TOUCHED = enum.auto()  # a znode: look, but no more often than once a turn
 
 
 _SIGNALS: Final = {
@@ -58,15 +54,37 @@ _SIGNALS: Final = {
 }
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often the loop looks, in seconds.
+
+    An operator's drain is noticed after `turn_s` at the latest, what happened unseen in the
+    registry after `verify_s`. After a failure it tries again in `retry_s`, which doubles up to
+    `verify_s`. SIGTERM and SIGHUP try for `give_up_s` to reach a registry that is away.
+    """
+
+    turn_s: float = 1.0
+    verify_s: float = 30.0
+    retry_s: float = 1.0
+    give_up_s: float = 5.0
+
+
 class Registrar:
     """The daemon. `run` returns after SIGTERM, when nobody is left to wait for."""
 
-    def __init__(self, settings: RegistrarSettings, config: Path) -> None:
+    def __init__(
+        self,
+        settings: RegistrarSettings,
+        config: Path,
+        pace: Pace = Pace(),
+        checker: Callable[[Announced, Callable[[], None]], Checker] = Checker,
+    ) -> None:
         self._settings = settings
         self._config = config
+        self._pace = pace
         self._events = Events(_SIGNALS)
         self._checkers = [
-            Checker(instance, lambda: self._events.put(Event.CHANGED))
+            checker(instance, lambda: self._events.put(Event.CHANGED))
             for instance in settings.instances
         ]
         self._stops = 0
@@ -75,6 +93,9 @@ class Registrar:
         self._drained: dict[str, str] = {}
         self._wishes: dict[Announcement, Wish] = {}
         self._registered: set[Announcement] = set()
+        # A session ends within its timeout; twice that is not it any more.
+        self._clashes = Clashes(2 * settings.registry.session_timeout_ms / 1000)
+        self._sessions = Sessions(settings.sessions_file, this_host(settings.address))
         self._left_at: dict[Announcement, float] = {}
         self._settled = False
         self._failures = 0
@@ -93,7 +114,7 @@ class Registrar:
         self._until(lambda: self._settled or self._stops > 0, connect_s)
         systemd.notify("READY=1")
         while not self._stops:
-            self._step(TURN_S)
+            self._step(self._pace.turn_s)
             if self._reload_asked:
                 self._reload()
         self._leave()
@@ -102,7 +123,7 @@ class Registrar:
         """Deregister, wait until the clients have gone, end the session."""
         systemd.notify("STOPPING=1")
         self._take_out(checker.instance.announcement for checker in self._checkers)
-        self._until(lambda: self._settled or self._stops > 1, GIVE_UP_S)
+        self._until(lambda: self._settled or self._stops > 1, self._pace.give_up_s)
         gone_at = [
             self._left_at[checker.instance.announcement] + checker.instance.drain_s
             for checker in self._checkers
@@ -119,8 +140,8 @@ class Registrar:
         systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             announced = {
-                (instance.announcement.service, instance.announcement.port)
-                for instance in load(self._config).instances
+                (new.announcement.service, new.announcement.port, new.announcement.address)
+                for new in load(self._config).instances
             }
         except Invalid as error:
             event(_logger, logging.ERROR, "the former configuration goes on", refused=error)
@@ -128,11 +149,12 @@ class Registrar:
             return
         for checker in self._checkers:
             checker.stop()
-        self._take_out(a for a in self._wishes if (a.service, a.port) not in announced)
-        self._until(lambda: self._settled or self._stops > 0, GIVE_UP_S)
+        # Where there is no such instance any more, and where it has another address.
+        self._take_out(a for a in self._wishes if (a.service, a.port, a.address) not in announced)
+        self._until(lambda: self._settled or self._stops > 0, self._pace.give_up_s)
         # A check under way has a child process or a time limit that the new image knows not of.
         while not self._stops and any(checker.is_alive() for checker in self._checkers):
-            self._step(TURN_S)
+            self._step(self._pace.turn_s)
         if not self._stops:
             self._events.block()
             os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - ourselves
@@ -145,7 +167,7 @@ class Registrar:
     def _until(self, done: Callable[[], bool], limit_s: float) -> None:
         deadline = time.monotonic() + limit_s
         while not done() and (left := deadline - time.monotonic()) > 0:
-            self._step(min(left, TURN_S))
+            self._step(min(left, self._pace.turn_s))
 
     def _step(self, wait_s: float) -> None:
         """Wait for events, at most that long, and act on what is so then."""
@@ -170,7 +192,7 @@ class Registrar:
         elif happening is Event.CHANGED:
             self._due_at = 0.0
         else:
-            self._due_at = min(self._due_at, self._passed_at + TURN_S)
+            self._due_at = min(self._due_at, self._passed_at + self._pace.turn_s)
 
     def _wish(self, checker: Checker) -> Wish:
         announcement = checker.instance.announcement
@@ -182,38 +204,49 @@ class Registrar:
     def _pass(self) -> None:
         """Bring every znode to its wish; one that cannot be does not keep back the others."""
         self._passed_at = time.monotonic()
-        settled = True
-        for announcement, wanted in self._wishes.items():
-            try:
-                self._fulfil(announcement, wanted)
-            except (KazooException, KazooTimeoutError) as error:
-                settled = False
-                _say(logging.WARNING, "not done, trying again", announcement, error=repr(error))
-                if isinstance(error, UNREACHABLE):
-                    break
-        self._settled = settled
-        self._failures = 0 if settled else self._failures + 1
-        pause_s = min(RETRY_S * 2 ** min(self._failures, 8), VERIFY_S)
-        self._due_at = self._passed_at + (VERIFY_S if settled else pause_s)
+        outcomes: Mapping[Announcement, Outcome | Exception]
+        try:
+            outcomes = self._announcer.fulfil(self._wishes)
+        except UNREACHABLE as error:
+            outcomes = dict.fromkeys(self._wishes, error)
+        failed = {a: error for a, error in outcomes.items() if isinstance(error, Exception)}
+        for announcement, outcome in outcomes.items():
+            if isinstance(outcome, Outcome):
+                self._heed_outcome(announcement, outcome)
+        self._tell_failures(failed)
+        self._settled = not failed
+        self._failures = self._failures + 1 if failed else 0
+        pause_s = min(self._pace.retry_s * 2 ** min(self._failures, 8), self._pace.verify_s)
+        self._due_at = self._passed_at + (pause_s if failed else self._pace.verify_s)
 
-    def _fulfil(self, announcement: Announcement, wanted: Wish) -> None:
-        if wanted is Wish.ABSENT:
-            change: Change | None = self._announcer.withdraw(announcement)
-            self._registered.discard(announcement)
-            if change is Change.DEREGISTERED:
-                self._left_at[announcement] = time.monotonic()
-        else:
-            change = self._announcer.announce(announcement, only_if_there=wanted is Wish.AS_FOUND)
-        if change is not None and change is not Change.NONE:
+    def _heed_outcome(self, announcement: Announcement, outcome: Outcome) -> None:
+        if outcome.change is not Change.NONE:
             # Someone else was at it, or the session was lost.
-            again = wanted is not Wish.ABSENT and announcement in self._registered
-            _say(logging.WARNING if again else logging.INFO, change.value, announcement)
-        if wanted is not Wish.ABSENT and change is not None:
+            again = outcome.registered and announcement in self._registered
+            _say(logging.WARNING if again else logging.INFO, outcome.change.value, announcement)
+        if outcome.change is Change.DEREGISTERED:
+            self._left_at[announcement] = time.monotonic()
+        if outcome.registered:
             self._registered.add(announcement)
+        else:
+            self._registered.discard(announcement)
+        self._clashes.follow(announcement, outcome.clash, time.monotonic())
+
+    def _tell_failures(self, failed: Mapping[Announcement, Exception]) -> None:
+        """One line each; one for all of them when it is the registry that does not answer."""
+        away = [a for a, error in failed.items() if isinstance(error, UNREACHABLE)]
+        for announcement, error in failed.items():
+            if announcement not in away[1:]:
+                more = {"others": len(away) - 1} if announcement in away[:1] else {}
+                _say(logging.WARNING, "not done, trying again", announcement,
+                     error=repr(error), **more)  # fmt: skip
 
     def _take_client(self, client: KazooClient) -> None:
         self._announcer = Announcer(
-            client, self._settings.registry, lambda: self._events.put(Event.TOUCHED)
+            client,
+            self._settings.registry,
+            self._sessions,
+            lambda: self._events.put(Event.TOUCHED),
         )
 
     def _follow_drain(self) -> None:
@@ -240,10 +273,12 @@ class Registrar:
         if self._stops:
             # The drain time is the file's matter; TimeoutStopSec does not know it.
             systemd.notify("EXTEND_TIMEOUT_USEC=30000000")
+        clashing = ", ".join(self._clashes.names)
         status = (
             f"{len(self._registered)} of {len(self._checkers)} instances registered;"
             f" the registry is {'there' if self._session.connected else 'away'}"
             + (f"; drained: {', '.join(self._drained)}" if self._drained else "")
+            + (f"; somebody else has: {clashing}" if clashing else "")
         )
         if status != self._status:
             self._status = status

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..catalogue import SERVICE_NAME
+from ..catalogue import SERVICE_NAME, WEIGHT_MAX
 from ..fields import Fields, Invalid, read, unique
 from ..formats.grammar import parse_address
-from ..haproxy.servers import WEIGHT_MAX
 from ..registry.settings import RegistrySettings, parse_settings
 from .announcement import Announcement
 
@@ -45,6 +44,7 @@ class RegistrarSettings:
     """The whole file."""
 
     registry: RegistrySettings
+    address: str
     instances: tuple[Announced, ...]
     state_directory: Path
 
@@ -52,6 +52,11 @@ class RegistrarSettings:
     def drain_folder(self) -> Path:
         """Where `selvage drain` leaves its files."""
         return self.state_directory / "drain"
+
+    @property
+    def sessions_file(self) -> Path:
+        """Where the registrar notes its sessions for its successor."""
+        return self.state_directory / "sessions.json"
 
 
 def load(path: Path) -> RegistrarSettings:
@@ -72,7 +77,10 @@ def parse(document: object) -> RegistrarSettings:
         "service and port",
     )
     settings = RegistrarSettings(
-        registry, instances, Path(fields.path("state_directory", "/var/lib/selvage-registrar"))
+        registry=registry,
+        address=address,
+        instances=instances,
+        state_directory=Path(fields.path("state_directory", "/var/lib/selvage-registrar")),
     )
     fields.done()
     return settings

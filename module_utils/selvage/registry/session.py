@@ -48,6 +48,7 @@ class Session:
         self._on_state = on_state
         self._on_client = on_client
         self._told = False
+        self._gave_up = False
         self._connect()
 
     @property
@@ -58,15 +59,18 @@ class Session:
     def follow(self) -> None:
         """Do what the connection's state asks for; to be called now and then."""
         now = time.monotonic()
+        self._unresolved.follow(connected=self.connected)
         if self.connected:
-            self._since = now
+            self._since, self._gave_up = now, False
         elif connection.ended(self._client) and now - self._since > self._give_up_s:
-            event(_logger, logging.ERROR, "the registry's client has given up, making a new one")
+            # kazoo 2.8 also gives up when no name has an address.
+            if not self._gave_up and not self._unresolved.explains:
+                self._gave_up = True
+                event(_logger, logging.ERROR, "the registry's client gave up, trying a new one")
             self._renew()
         elif self._client.last_zxid and now - self._since > self._patience_s:
             event(_logger, logging.WARNING, "no way back to the session, beginning a new one")
             self._renew()
-        self._unresolved.follow(connected=self.connected)
         if self.connected != self._told:
             self._told = self.connected
             event(

@@ -35,6 +35,11 @@ class Unresolved:
         self._found: dict[str, str] = {}
         self._told: dict[str, str] = {}
 
+    @property
+    def explains(self) -> bool:
+        """Whether that is, or may be, why there is no connection."""
+        return bool(self._found) or (self._asking is not None and self._asking.is_alive())
+
     def follow(self, *, connected: bool) -> None:
         """Ask when the registry has been away for `patience_s`; to be called now and then."""
         now = time.monotonic()

@@ -18,6 +18,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import EventType, WatchedEvent
 
+from ..catalogue import Guards
 from ..formats.znode import MAX_NAME
 from . import shares
 from .connection import RegistryUnavailable
@@ -27,9 +28,6 @@ from .shares import Shares
 # Per service the children with their data, or the reason why they are not known. A child has a
 # reason in place of its data when that was not read.
 Content = Mapping[str, Mapping[str, bytes | str] | str]
-
-# Of a service whose catalogue entry says nothing else.
-MOST: Final = 1_000
 
 _TOO_LONG: Final = f"the name is longer than {MAX_NAME} characters"
 _UNREAD: Final = "it has not been read completely yet"
@@ -42,8 +40,8 @@ _LISTS_A_TURN: Final = 5
 class RegistryView:
     """The instances of some services, read on demand: only what has changed since the last read.
 
-    `services` says per service how many registrations it may have (`guards.max_registrations`): a
-    service with more is not read. With `on_change`, every node that is read is watched: changes
+    `services` has the guards of each: a service with more registrations than they allow is not
+    read. With `on_change`, every node that is read is watched: changes
     mark what is stale and call `on_change` on kazoo's thread. kazoo does not set its watches again
     after a lost connection: call `expire` whenever the client becomes CONNECTED, and now and then,
     in case a watch was missed. Reading is for one thread; `clock` tells seconds.
@@ -56,13 +54,13 @@ class RegistryView:
         self,
         client: KazooClient,
         root: str,
-        services: Mapping[str, int],
+        services: Mapping[str, Guards],
         on_change: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._root = root
-        self._most = services
+        self._guards = services
         self._on_change = on_change
         self._clock = clock
         # kazoo keeps watchers in sets: one bound method for all of them is kept once per path.
@@ -83,13 +81,13 @@ class RegistryView:
     @property
     def content(self) -> Content:
         """What was read last. A service that did not change is the same object as before."""
-        return {**dict.fromkeys(self._most, _UNREAD), **self._content}
+        return {**dict.fromkeys(self._guards, _UNREAD), **self._content}
 
     def expire(self) -> None:
         """Mark everything as stale."""
         self._half.clear()
         with self._lock:
-            self._stale_lists = set(self._most)
+            self._stale_lists = set(self._guards)
             self._stale_data.clear()
             for service, children in self._content.items():
                 if not isinstance(children, str):
@@ -116,7 +114,7 @@ class RegistryView:
                 for service, children in data.items():
                     self._stale_data[service] |= children
             raise RegistryUnavailable(_reason(error)) from error
-        if self._most and all(self._content.get(s) == FORBIDDEN for s in self._most):
+        if self._guards and all(self._content.get(s) == FORBIDDEN for s in self._guards):
             raise RegistryUnavailable(f"the registry: {FORBIDDEN}")
         if not self._watch:
             return None
@@ -203,12 +201,12 @@ class RegistryView:
     ) -> None:
         """Read the children of these services, but of none that has too many."""
         # Whoever had much room is not asked: a join in such a service costs two reads.
-        full = [s for s in sorted(lists) if not 0 < 4 * len(self._known(s)) <= 3 * self._most[s]]
+        full = [s for s in sorted(lists) if not self._has_room(s)]
         for service, number in self._reader.numbers(full, deadline).items():
             if isinstance(number, NoAuthError):
                 failed[service] = FORBIDDEN
-            elif isinstance(number, int) and number > self._most[service]:
-                failed[service] = self._too_many(service, number)
+            elif isinstance(number, int) and (surplus := self._guards[service].surplus(number)):
+                failed[service] = surplus
         requests = {s: self._list(s) for s in sorted(lists) if s not in failed}
         for service, request in requests.items():
             try:
@@ -217,8 +215,8 @@ class RegistryView:
                 failed[service] = FORBIDDEN
                 continue
             spent[service] += len(children)
-            if len(children) > self._most[service]:
-                failed[service] = self._too_many(service, len(children))
+            if surplus := self._guards[service].surplus(len(children)):
+                failed[service] = surplus
             else:
                 known = self._known(service)
                 self._half[service] = {
@@ -252,9 +250,8 @@ class RegistryView:
     def _at_once(self, service: str) -> int:
         return shares.AT_ONCE if service in self._content else shares.FIRST
 
-    def _too_many(self, service: str, number: int) -> str:
-        most = self._most[service]
-        return f"has {number:,} registrations, and guards.max_registrations is {most:,}"
+    def _has_room(self, service: str) -> bool:
+        return 0 < 4 * len(self._known(service)) <= 3 * self._guards[service].max_registrations
 
     def _children(self, service: str, request: IAsyncResult, deadline: float) -> list[str]:
         while True:

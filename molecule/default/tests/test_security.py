@@ -121,6 +121,29 @@ def test_a_file_that_haproxy_may_not_read_is_not_served(stolen, path):
     assert answering(NODE) == {"app1", "app2"}
 
 
+def test_root_looks_without_running_what_the_thief_wrote(stolen):
+    """`selvage explain` asks HAProxy what it has against a reload that is due."""
+    script = f"{SERVICES}/attack.lua"
+    text = 'local id = io.popen("id -un"); io.open("/tmp/looked-by-" .. id:read(), "w"):close()'
+    thief(f"cat > {script}", text + "\n")
+    # Other options than those that run, so that a reload is due; and a section that is nobody's.
+    file = f"{SERVICES}/services.cfg"
+    thief(f'sed -i "s/str(.*)/str(0)/" {file}')
+    assert loaded()
+    thief(
+        f"cat >> {file}",
+        f"\nlisten loot\n    bind 127.0.0.1:{PORT}\n    global\n    lua-load {script}\n",
+    )
+    try:
+        # From root's own folder, where the reconciler's user has no business.
+        assert "pending: a reload" in shell(NODE, "cd /root && selvage explain inventory")
+        looked = shell(NODE, "cd /tmp && ls -d looked-by-*").split()
+        print(looked)
+        assert looked == [f"looked-by-{USER}"]
+    finally:
+        shell(NODE, "rm -f /tmp/looked-by-*")
+
+
 CERTIFICATE = "/etc/haproxy/fabric.pem"
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from selvage.formats.registrations import Reading, Refusal, Registration, Rules, hosts, read
+from reading import hosts, read
+from selvage.formats.registrations import Reading, Refusal, Registration, Rules
 
 ID = "6d4e5121-6c17-4023-8f7b-8922f8b70cae"
 # Jackson's order of the fields; `enabled` is written in the non-compatible mode only.

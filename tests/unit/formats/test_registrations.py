@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reading import hosts, read
 from selvage.formats.grammar import parse_address, printable
-from selvage.formats.registrations import Reading, Refusal, Registration, Rules, hosts, read
+from selvage.formats.registrations import Reading, Refusal, Registration, Rules
 from soundness import assert_sound
 from strategies import (
     ADDRESSES,
@@ -500,23 +501,24 @@ def test_reading_does_not_depend_on_the_order(children, random):
 @given(znodes, st.none() | st.just(80), st.none() | st.just("http"))
 def test_any_znode_has_an_answer(znode, instance_port, endpoint):
     children = dict([znode])
-    assert_sound(read(children, Rules(instance_port, endpoint), ADDRESSES), children, ADDRESSES)
+    rules = Rules(instance_port, endpoint)
+    assert_sound(read(children, rules, ADDRESSES), children, ADDRESSES, rules)
 
 
 @given(st.dictionaries(znodes.map(lambda z: z[0]), znodes.map(lambda z: z[1]), max_size=5))
 def test_any_service_has_an_answer(children):
-    assert_sound(read(children, BARE, ADDRESSES), children, ADDRESSES)
+    assert_sound(read(children, BARE, ADDRESSES), children, ADDRESSES, BARE)
 
 
 @given(st.text(st.characters(codec=None)), st.binary())
 def test_any_bytes_have_an_answer(child, data):
-    assert_sound(read({child: data}, BARE), {child: data}, {})
+    assert_sound(read({child: data}, BARE), {child: data}, {}, BARE)
 
 
 @given(anything)
 def test_any_json_has_an_answer(document):
     children = {"a": json.dumps(document).encode()}
-    assert_sound(read(children, BARE), children, {})
+    assert_sound(read(children, BARE), children, {}, BARE)
 
 
 @given(valid_znodes)

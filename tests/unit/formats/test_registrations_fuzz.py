@@ -9,7 +9,8 @@ import json
 import os
 import random
 
-from selvage.formats.registrations import Rules, read
+from reading import read
+from selvage.formats.registrations import Rules
 from soundness import assert_sound
 from strategies import ADDRESSES, encoded
 
@@ -145,7 +146,7 @@ def test_damaged_znodes():
         rules = Rules(chance.choice((None, 80)), chance.choice((None, "http")))
         try:
             reading = read(children, rules, ADDRESSES)
-            assert_sound(reading, children, ADDRESSES)
+            assert_sound(reading, children, ADDRESSES, rules)
             (neighbour,) = (r for r in reading.registrations if r.child == "neighbour")
             assert (neighbour.address, neighbour.port, neighbour.weight) == ("192.0.2.1", 65_000, 3)
         except Exception as error:

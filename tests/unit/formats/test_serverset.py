@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from selvage.formats.registrations import Reading, Refusal, Registration, Rules, hosts, read
+from reading import hosts, read
+from selvage.formats.registrations import Reading, Refusal, Registration, Rules
 
 CHILD = "member_0000000007"
 # As Finagle's ServerSetImpl writes it.
@@ -168,7 +169,8 @@ def test_a_name_is_resolved_unless_its_address_stands_beside():
         ).encode()
         for child, endpoint in children.items()
     }
-    assert hosts(children) == {"app1", "http.example.org"}
+    assert hosts(children, RULES) == {"app1"}
+    assert hosts(children, HTTP) == {"http.example.org"}
     reading = read(children, RULES, {"app1": "10.0.0.1"})
     assert [found.address for found in reading.registrations] == [
         "10.0.0.1", "10.0.0.2", "10.0.0.4", "2001:db8::3",

@@ -1,10 +1,11 @@
 from dataclasses import replace
+from operator import attrgetter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selvage.catalogue import Guards, Service
+from selvage.catalogue import Guards, Service, Zone
 from selvage.formats.grammar import parse_address
 from selvage.formats.registrations import Reading, Refusal, Registration
 from selvage.haproxy.servers import LiveService, Server, server_name
@@ -420,7 +421,7 @@ def apply(plan, live, probed=None):
             case Undrain(one):
                 servers[one] = replace(servers[one], draining=False)
             case Disable(one):
-                servers[one] = replace(servers[one], maintenance=True)
+                servers[one] = replace(servers[one], maintenance=True, draining=False)
             case SetMaxConnections(one, limit):
                 servers[one] = replace(servers[one], max_connections=limit)
             case SetWeight(one, weight):
@@ -522,6 +523,73 @@ def test_a_held_service_loses_nothing(case):
             serving = {s.name for s in found.servers if not (s.draining or s.maintenance)}
             assert not serving & set(service.removed)
         assert had <= {server.name for server in service.wanted}
+        # Who had traffic by the file's word still has.
+        taking = {s.name for s in filed.get(service.name, ()) if s.weight} & had
+        assert taking <= {server.name for server in service.wanted if server.weight}
+
+
+@given(worlds_with_circumstances())
+def test_guards_count_only_who_gets_traffic(case):
+    (services, readings, live, current), node = case
+    filed = servers_in(current)
+    plans = plan_world(services, readings, live, current, **node).services
+    for service, plan in zip(sorted(services, key=attrgetter("name")), plans, strict=True):
+        if plan.held is not None or service.name in node["released"]:
+            continue
+        left = {server.name for server in plan.wanted if server.weight}
+        running = None if live is None else live.get(service.name)
+        had = {server.name for server in filed.get(service.name, ()) if server.weight}
+        if running is not None:
+            had &= {server.name for server in running.servers}
+        if had <= left:
+            continue
+        assert len(left) >= service.guards.min_servers or service.guards.allow_empty
+        assert left or service.guards.allow_empty
+        most = max(len(had), node["peaks"].get(service.name, 0))
+        assert not left or len(left) * 100 >= most * (100 - service.guards.max_loss)
+
+
+# Per server, whether it has a weight above 0.
+WEIGHTS = st.dictionaries(st.integers(1, 4), st.booleans())
+
+
+@given(
+    filed=WEIGHTS,
+    registered=WEIGHTS,
+    live=st.dictionaries(
+        st.integers(1, 4),
+        st.fixed_dictionaries({}, optional={"up": st.just(False), "maintenance": st.booleans()}),
+    ),
+    probed=st.dictionaries(st.integers(1, 4), st.booleans()),
+    replaced=st.sets(st.integers(1, 4)),
+)
+def test_the_last_server_with_traffic_keeps_it_until_another_one_is_known_to_be_healthy(
+    filed, registered, live, probed, replaced
+):
+    found = tuple(
+        live_server(server(n, weight=int(filed.get(n, True))), **live[n]) for n in sorted(live)
+    )
+    registrations = tuple(
+        Registration(f"i-{n}", f"10.0.0.{n}", 80, weight=int(registered[n]), backup=n in replaced)
+        for n in sorted(registered)
+    )
+    (service,) = plan_world(
+        [INVENTORY],
+        {"inventory": Reading(registrations)},
+        {"inventory": live_service(INVENTORY, *found)},
+        render([INVENTORY], {"inventory": [server(n, weight=int(filed[n])) for n in filed]}),
+        probed={server(n).name: passed for n, passed in probed.items()},
+        edited=False,
+    ).services
+    serving = {n for n in live if filed.get(n) and not live[n].get("maintenance")}
+    taking = {server.name for server in service.wanted if server.weight}
+    left = {n for n in range(1, 5) if server(n).name in taking}
+    # Guards: there was traffic, so there is.
+    assert left or not serving
+    healthy = {n for n in live if live[n].get("up", True) and not live[n].get("maintenance")}
+    known = healthy | {n for n, passed in probed.items() if passed}
+    if (healthy & serving) - left:
+        assert known & left
 
 
 SOME = st.sets(st.integers(1, 4))
@@ -675,6 +743,135 @@ def test_guards_hold_losses(guards, registered, reason):
     gone = {step.name for step in steps(plan) if isinstance(step, Remove)}
     lost = {s.name for s in (A, B, C)} - {server(n).name for n in registered}
     assert gone == (set() if reason else lost)
+
+
+IDLE = "all that is left has the weight 0, and guards.allow_empty is false"
+
+
+@pytest.mark.parametrize(
+    ("guards", "weights", "reason"),
+    [
+        ({}, {1: 0, 2: 0, 3: 0}, IDLE),
+        ({}, {1: 0}, IDLE),
+        ({}, {1: 0, 2: 0, 3: 1}, None),
+        ({"allow_empty": True}, {1: 0, 2: 0, 3: 0}, None),
+        (
+            {"min_servers": 2},
+            {1: 0, 2: 0, 3: 1},
+            "only 1 would be left, and guards.min_servers is 2",
+        ),
+        ({"min_servers": 2}, {1: 0, 2: 1, 3: 1}, None),
+        (
+            {"max_loss": 50},
+            {1: 0, 2: 0, 3: 1},
+            "2 of 3 would be lost within 60 s, and guards.max_loss is 50 %",
+        ),
+        ({"max_loss": 50}, {1: 0, 2: 1, 3: 1}, None),
+        # Both kinds of loss.
+        (
+            {"max_loss": 50},
+            {1: 0, 3: 1},
+            "2 of 3 would be lost within 60 s, and guards.max_loss is 50 %",
+        ),
+    ],
+)
+def test_a_weight_of_zero_is_a_loss(guards, weights, reason):
+    registered = Reading(
+        tuple(Registration(f"i-{n}", f"10.0.0.{n}", 80, weight=w) for n, w in weights.items())
+    )
+    plan = plan_one(registered, up(A, B, C), (A, B, C), guarded(**guards))
+    (service,) = plan.services
+    assert service.held == reason
+    if reason is None:
+        assert [s.weight for s in service.wanted] == [*weights.values()]
+    else:
+        assert service.wanted == (A, B, C)
+        assert steps(plan) == []
+
+
+def test_a_held_weight_keeps_what_else_is_registered():
+    registered = Reading((Registration("i-1", "10.0.0.1", 80, weight=0, max_connections=9),))
+    plan = plan_one(registered, up(A), (A,))
+    assert plan.services[0].wanted == (replace(A, max_connections=9),)
+    assert steps(plan) == [SetMaxConnections(A.name, 9)]
+
+
+def test_who_had_no_weight_may_go():
+    idle = replace(A, weight=0)
+    plan = plan_one(reading(2), up(idle, B), (idle, B), guarded(min_servers=1, max_loss=1))
+    assert plan.services[0].held is None
+    assert Remove(A.name, 30_000) in steps(plan)
+    # But not because nobody is registered any more.
+    assert plan_one(reading(), up(idle), (idle,)).services[0].held == EMPTY
+
+
+def test_a_zone_with_a_share_is_a_loss_when_its_weights_are_zero():
+    service = replace(INVENTORY, zone=Zone(others="weighted", weight=10))
+    far = [Registration(f"i-{n}", f"10.0.0.{n}", 80, weight=0) for n in (1, 2)]
+    (plan,) = plan_world(
+        [service],
+        {"inventory": Reading(tuple(far))},
+        {"inventory": live_service(service, *up(A, B))},
+        render([service], {"inventory": [A, B]}),
+        zone="a",
+    ).services
+    assert plan.held == IDLE
+    assert plan.wanted == (A, B)
+
+
+def test_weights_that_are_scaled_lose_nobody_else():
+    """The largest becomes 256; who gets none keeps what it had."""
+    registered = Reading(
+        (
+            Registration("i-1", "10.0.0.1", 80, weight=0),
+            Registration("i-2", "10.0.0.2", 80, weight=0.5),
+        )
+    )
+    plan = plan_one(registered, up(A, B), (A, B), guarded(min_servers=2))
+    assert plan.services[0].wanted == (A, replace(B, weight=256))
+    assert steps(plan) == [SetWeight(B.name, 256)]
+
+
+def test_no_weight_waits_for_one_that_is_known_to_be_healthy():
+    registered = Reading(
+        (
+            Registration("i-1", "10.0.0.1", 80, weight=0),
+            Registration("i-2", "10.0.0.2", 80, weight=1),
+        )
+    )
+    (service,) = plan_world(
+        [INVENTORY],
+        {"inventory": registered},
+        {"inventory": live_service(INVENTORY, *up(A), *up(B, up=False))},
+        render([INVENTORY], {"inventory": [A, B]}),
+        probed={},
+    ).services
+    assert service.waiting
+    assert service.wanted == (A, B)
+
+
+def test_an_operators_word_is_no_loss():
+    (service,) = plan_world(
+        [INVENTORY],
+        {"inventory": reading(1)},
+        {"inventory": live_service(INVENTORY, *up(A))},
+        render([INVENTORY], {"inventory": [A]}),
+        maintained={A.name},
+    ).services
+    assert service.held is None
+    assert service.steps == (Disable(A.name),)
+
+
+def test_one_without_weight_closes_no_gap():
+    """A is replaced while B, which stays, gets no traffic."""
+    registered = Reading(
+        (
+            Registration("i-1", "10.0.0.1", 80, backup=True),
+            Registration("i-2", "10.0.0.2", 80, weight=0),
+        )
+    )
+    idle = replace(B, weight=0)
+    assert plan_one(registered, up(A, idle), (A, idle)).reload is not None
 
 
 def test_what_joins_a_held_service_is_let_in():

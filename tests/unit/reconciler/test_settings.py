@@ -21,7 +21,7 @@ def test_defaults():
     assert settings.resync_interval_ms == 60_000
     assert settings.reload_interval_ms == 2_000
     assert settings.zone is None
-    assert settings.haproxy.master_socket == "/run/haproxy-master.sock"
+    assert settings.haproxy.master_socket == "/run/haproxy/master.sock"
     assert settings.registry.root == "/services"
     assert settings.registry.username is None
 

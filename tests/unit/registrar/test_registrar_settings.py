@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reading import read
 from selvage.fields import Invalid
-from selvage.formats.registrations import Registration, Rules, read
+from selvage.formats.registrations import Registration, Rules
 from selvage.registrar.__main__ import main
 from selvage.registrar.announcement import Announcement
 from selvage.registrar.settings import CheckSettings, load, parse

@@ -1,17 +1,17 @@
 """Systemd hears of the loop only while the checks go on too."""
 
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from programs import wait_for
 from selvage.checks import CheckResult
-from selvage.registrar import checker
 from selvage.registrar.checker import Checker
 from selvage.registrar.daemon import Registrar
-from selvage.registrar.settings import DEFAULT_PATH, parse
-from selvage.system import systemd
+from selvage.registrar.settings import DEFAULT_PATH, Announced, parse
 
 SETTINGS = parse(
     {
@@ -26,47 +26,36 @@ SETTINGS = parse(
 )
 
 
-@pytest.fixture
-def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Checks answer once this is set, and hang until then."""
-    event = threading.Event()
-
-    def check(_: object) -> CheckResult:
-        event.wait(600)
-        return CheckResult(True, "fine")
-
-    monkeypatch.setattr(checker, "check", check)
-    yield event
-    event.set()
-
-
-class Time:
-    """A clock that only goes on when it is told to."""
+class Checks:
+    """Checks that hang until `release` is set, on a clock that only goes on when it is told to."""
 
     def __init__(self) -> None:
+        self.release = threading.Event()
         self.now = 0.0
 
-    def monotonic(self) -> float:
-        return self.now
+    def checker(self, instance: Announced, on_change: Callable[[], None]) -> Checker:
+        return Checker(instance, on_change, check=self._check, clock=lambda: self.now)
+
+    def _check(self, _: Announced) -> CheckResult:
+        self.release.wait(600)
+        return CheckResult(True, "fine")
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
-    clock = Time()
-    monkeypatch.setattr(checker, "time", clock)
-    return clock
+def checks() -> Iterator[Checks]:
+    checks = Checks()
+    yield checks
+    checks.release.set()
 
 
-def test_a_check_that_hangs_is_stuck_until_it_goes_on(
-    release: threading.Event, clock: Time
-) -> None:
-    loop = Checker(SETTINGS.instances[0], lambda: None)
+def test_a_check_that_hangs_is_stuck_until_it_goes_on(checks: Checks) -> None:
+    loop = checks.checker(SETTINGS.instances[0], lambda: None)
     loop.start()
-    clock.now = 10.0
+    checks.now = 10.0
     assert not loop.stuck
-    clock.now = 10.2
+    checks.now = 10.2
     assert loop.stuck
-    release.set()
+    checks.release.set()
     wait_for(lambda: not loop.stuck)
     loop.stop()
     loop.join(60)
@@ -74,22 +63,36 @@ def test_a_check_that_hangs_is_stuck_until_it_goes_on(
 
 
 def test_the_watchdog_is_not_fed_while_a_check_is_stuck(
-    release: threading.Event, clock: Time, monkeypatch: pytest.MonkeyPatch
+    checks: Checks, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    said: list[str] = []
-    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
-    monkeypatch.setattr(systemd, "notify", said.append)
-    registrar = Registrar(SETTINGS, DEFAULT_PATH)
-    for loop in registrar._checkers:
-        loop.start()
-    registrar._step(0)
-    assert "WATCHDOG=1" in said
-    clock.now = 60.0
-    said.clear()
-    registrar._step(0)
-    assert "WATCHDOG=1" not in said
-    release.set()
-    wait_for(lambda: not any(loop.stuck for loop in registrar._checkers))
-    registrar._step(0)
-    assert "WATCHDOG=1" in said
-    registrar._session.close()
+    made: list[Checker] = []
+
+    def checker(instance: Announced, on_change: Callable[[], None]) -> Checker:
+        made.append(checks.checker(instance, on_change))
+        return made[-1]
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+
+        def fed() -> bool:
+            registrar._step(0)
+            said = []
+            try:
+                while True:
+                    said.append(systemd.recv(4096))
+            except BlockingIOError:
+                return b"WATCHDOG=1" in said
+
+        registrar = Registrar(SETTINGS, DEFAULT_PATH, checker=checker)
+        for loop in made:
+            loop.start()
+        assert fed()
+        checks.now = 60.0
+        assert not fed()
+        checks.release.set()
+        wait_for(lambda: not any(loop.stuck for loop in made))
+        assert fed()
+        registrar._session.close()

@@ -31,7 +31,7 @@ def note_losses(
     """Remember how many servers a service had that now has fewer: its guards count them."""
     for service in plan.services:
         guards = services[service.name].guards
-        if len(service.wanted) >= service.before:
+        if service.left >= service.before:
             continue
         if service.name in released:
             memory.losses.pop(service.name, None)
