@@ -14,7 +14,7 @@ import itertools
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from kazoo.exceptions import EXCEPTIONS
 from kazoo.protocol.connection import DELETED_EVENT, PING_XID, WATCH_XID
@@ -31,7 +31,7 @@ from kazoo.protocol.serialization import (
 
 from selvage.reconciler.daemon import _JITTER_S
 from selvage.registry import multi_read, set_watches
-from selvage.registry.view import _FEW, _READS_AT_ONCE
+from selvage.registry.reader import _FEW, _FIRST, _READS_AT_ONCE
 
 from .watchers import ROOT, Tally
 
@@ -49,10 +49,22 @@ def _request(kind: type[GetChildren | GetData], path: str) -> bytes:
     return int_struct.pack(kind.type) + bytes(kind(path, True).serialize())
 
 
+def _size(_answer: bytes, _begin: int, size: int) -> int:
+    return size
+
+
 @functools.cache
 def _instances(service: str, answer: bytes) -> _Paths:
     """The paths in an answer to GetChildren, in its order; all watchers share them."""
     return {f"{service}/{child}": None for child in GetChildren.deserialize(answer, 0)}
+
+
+def _parts(paths: Sequence[str]) -> Iterator[Sequence[str]]:
+    """What is asked for at once: all answers here are small."""
+    start, count = 0, _FIRST
+    while start < len(paths):
+        yield paths[start : start + count]
+        start, count = start + count, min(2 * count, _READS_AT_ONCE)
 
 
 class _LeanWatcher(asyncio.Protocol):
@@ -106,9 +118,8 @@ class _LeanWatcher(asyncio.Protocol):
         self._keep_alive()
 
     async def _follow(self) -> None:
-        self._known = {}
         self._stale_lists = set(self._services)
-        self._stale_data = set()
+        self._stale_data = {path for paths in self._known.values() for path in paths}
         while not self._transport.is_closing():
             self._changed.clear()
             await self._refresh()
@@ -119,6 +130,7 @@ class _LeanWatcher(asyncio.Protocol):
         data, self._stale_data = self._stale_data, set()
         while lists or data:
             services = sorted(lists)
+            await self._measure([service for service in services if not self._known.get(service)])
             answers = await self._ask([_request(GetChildren, path) for path in services])
             found = {s: _instances(s, answer) for s, answer in zip(services, answers, strict=True)}
             for path in data:
@@ -132,8 +144,7 @@ class _LeanWatcher(asyncio.Protocol):
             ]
             few = len(unread) <= _FEW
             lists = set()
-            for start in range(0, len(unread), _READS_AT_ONCE):
-                part = unread[start : start + _READS_AT_ONCE]
+            for part in _parts(unread):
                 gone = await (self._read_few(part) if few else self._read_many(part))
                 lists |= {path.rpartition("/")[0] for path in gone}
                 if self.current:
@@ -145,6 +156,12 @@ class _LeanWatcher(asyncio.Protocol):
             self._tally.complete.append(self._now())
             self.current = True
 
+    async def _measure(self, services: Sequence[str]) -> None:
+        """Ask for the lengths of lists that are not known."""
+        for part in _parts(services):
+            request = multi_read.Request(tuple(part), multi_read.number_of_children)
+            await self._ask([int_struct.pack(request.type) + request.serialize()])
+
     async def _read_few(self, paths: Sequence[str]) -> list[str]:
         """Those that are gone."""
         answers = await self._ask([_request(GetData, path) for path in paths])
@@ -152,12 +169,10 @@ class _LeanWatcher(asyncio.Protocol):
 
     async def _read_many(self, paths: Sequence[str]) -> list[str]:
         """Those that are gone."""
-        since, request = self._zxid, multi_read.Request(tuple(paths))
+        since, request = self._zxid, multi_read.Request(tuple(paths), _size)
         (answer,) = await self._ask([int_struct.pack(request.type) + request.serialize()])
-        found = request.deserialize(answer, 0)
-        gone = [
-            path for path, data in zip(paths, found, strict=True) if not isinstance(data, bytes)
-        ]
+        found, _ = request.deserialize(answer, 0)
+        gone = [path for path, size in zip(paths, found, strict=True) if not isinstance(size, int)]
         watched = [path for path in paths if path not in gone]
         await self._ask([int_struct.pack(set_watches.TYPE) + set_watches.encoded(watched, since)])
         return gone

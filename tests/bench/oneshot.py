@@ -19,7 +19,8 @@ def _main() -> None:
     result = reconcile(settings)
     ended = time.monotonic()
     with connected(settings.registry) as client:
-        view = RegistryView(client, settings.registry.root, (s.name for s in settings.services))
+        services = {service.name: service.guards for service in settings.services}
+        view = RegistryView(client, settings.registry.root, services)
         view.refresh(60)
         read = time.monotonic()
     print(

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from selvage.catalogue import Guards
 from selvage.fields import Fields
 from selvage.reconciler.daemon import _JITTER_S
 from selvage.registry import connection, settings, view
@@ -47,7 +48,10 @@ class _RealWatcher:
         )
         connected.wait()
         self._view = view.RegistryView(
-            self._client, ROOT, self._services, lambda: self._pool.submit(self._follow)
+            self._client,
+            ROOT,
+            dict.fromkeys(self._services, Guards()),
+            lambda: self._pool.submit(self._follow),
         )
         self._client.add_listener(self._heed)
         self._follow()
@@ -84,7 +88,8 @@ class _RealWatcher:
     def verify(self) -> None:
         """Look whether a watch was missed."""
         with self._lock:
-            self._view.verify(_LIMIT_S)
+            self._view.expire()
+            self._view.refresh(_LIMIT_S)
 
     def end(self) -> None:
         """End the session."""

@@ -11,8 +11,11 @@ from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 from relay import KINDS
 
 from programs import wait_for
+from selvage.catalogue import Guards
 from selvage.fields import Fields
+from selvage.formats.znode import MAX_BYTES
 from selvage.registry.connection import RegistryUnavailable, close, connect, connected, ended
+from selvage.registry.reader import FORBIDDEN, TOO_LARGE
 from selvage.registry.settings import parse_settings
 from selvage.registry.view import RegistryView
 
@@ -23,13 +26,18 @@ def settings(zookeeper, **more):
     )
 
 
+def guards(**most):
+    """Of services, each with the most registrations that it may have."""
+    return {service: Guards(max_registrations=number) for service, number in most.items()}
+
+
 class View:
-    """A watching view of one service, and what it asks the registry for, by kind.
+    """A watching view of services (`most`), and what it asks the registry for, by kind.
 
     `before` holds, by kind, what happens once before such a request is sent.
     """
 
-    def __init__(self, zookeeper, writer, root):
+    def __init__(self, zookeeper, writer, root, most):
         self.root = root
         self.path = f"{root}/inventory"
         self.writer = writer
@@ -39,7 +47,8 @@ class View:
         self.requests = Counter()
         self.before = {}
         self._call, self.client._call = self.client._call, self._counted
-        self.view = RegistryView(self.client, root, ["inventory"], self.changes.release)
+        self.now = 0.0
+        self.view = RegistryView(self.client, root, most, self.changes.release, lambda: self.now)
 
     def _counted(self, request, answer):
         kind = KINDS[request.type]
@@ -55,8 +64,14 @@ class View:
         self.view.refresh(60)
         return dict(self.view.content["inventory"])
 
-    def register(self, child, data=b""):
-        self.writer.create(f"{self.path}/{child}", data, makepath=True)
+    def register(self, child, data=b"", service="inventory"):
+        self.writer.create(f"{self.root}/{service}/{child}", data, makepath=True)
+
+    def register_many(self, number, data=b"", service="inventory"):
+        path = f"{self.root}/{service}"
+        self.writer.ensure_path(path)
+        for request in [self.writer.create_async(f"{path}/{n}", data) for n in range(number)]:
+            request.get(timeout=60)
 
     def swap(self, old, new):
         """One transaction replaces a registration by another."""
@@ -67,10 +82,22 @@ class View:
 
 
 @pytest.fixture
-def view(zookeeper, fabric):
-    view = View(zookeeper, fabric.client, fabric.root)
-    yield view
-    close(view.client)
+def watching(zookeeper, fabric):
+    """Makes views of services, each with the most registrations that it may have."""
+    views = []
+
+    def watch(**most):
+        views.append(View(zookeeper, fabric.client, fabric.root, most))
+        return views[-1]
+
+    yield watch
+    for view in views:
+        close(view.client)
+
+
+@pytest.fixture
+def view(watching):
+    return watching(inventory=10_000)
 
 
 @pytest.fixture(params=["get", "multi"])
@@ -86,7 +113,8 @@ def test_a_change_is_read_and_nothing_else(view):
     for number in range(50):
         view.register(f"10.0.0.{number}:80")
     assert len(view.after(0)) == 50
-    assert view.requests == {"children": 1, "multi": 1, "watches": 1}
+    # The length of the list, and 4, 8, 16 and 22 registrations.
+    assert view.requests == {"children": 1, "multi": 5, "watches": 4}
 
     view.register("10.0.1.1:80", b"new")
     assert view.after(1)["10.0.1.1:80"] == b"new"
@@ -185,15 +213,18 @@ def test_what_did_not_change_before_it_is_watched_does_not_fire(view):
 
 
 def test_names_as_long_as_names_can_be_fit_into_requests(zookeeper, view):
-    """200 of 10,000 characters: in one request, ZooKeeper would cut the connection."""
-    names = {f"{number}{'n' * 10_000}" for number in range(200)}
+    """300 of 4,000 characters: in one request, ZooKeeper would cut the connection."""
+    names = {f"{number}{'n' * 4_000}" for number in range(300)}
     for name in names:
         view.register(name)
-    assert view.after(0).keys() == names
+    assert view.after(0) == dict.fromkeys(names, b"")
+    view.register("n" * 4_097)
+    assert view.after(1)["n" * 4_097] == "the name is longer than 4096 characters"
+    view.writer.delete(f"{view.path}/{'n' * 4_097}")
     with connected(settings(zookeeper)) as client:
-        once = RegistryView(client, view.root, ["inventory"])
+        once = RegistryView(client, view.root, guards(inventory=10_000))
         once.refresh(60)
-    assert once.content["inventory"].keys() == names
+    assert once.content["inventory"] == dict.fromkeys(names, b"")
 
 
 def test_a_failure_is_not_an_empty_service(view, zookeeper):
@@ -240,11 +271,11 @@ def secret(zookeeper, fabric):
 
 def test_credentials_are_used_and_their_lack_is_told(zookeeper, fabric, secret):
     with connected(settings(zookeeper)) as client, pytest.raises(RegistryUnavailable) as failure:
-        RegistryView(client, fabric.root, ["secret"]).refresh(60)
+        RegistryView(client, fabric.root, guards(secret=10)).refresh(60)
     assert "check username, password" in str(failure.value)
 
     with connected(settings(zookeeper, username="reader", password="s3 cret")) as client:
-        view = RegistryView(client, fabric.root, ["secret"])
+        view = RegistryView(client, fabric.root, guards(secret=10))
         view.refresh(60)
     assert view.content == {"secret": {"a": b""}}
 
@@ -252,19 +283,164 @@ def test_credentials_are_used_and_their_lack_is_told(zookeeper, fabric, secret):
 def test_a_service_that_may_not_be_read_harms_only_itself(zookeeper, fabric, secret):
     fabric.register("b")
     with connected(settings(zookeeper)) as client:
-        view = RegistryView(client, fabric.root, ["inventory", "secret"])
+        view = RegistryView(client, fabric.root, guards(inventory=10, secret=10))
         view.refresh(60)
         assert view.content["inventory"] == {"b": b""}
         assert "reading is not allowed" in view.content["secret"]
 
         # Readable, but for one child.
         secret.set_acls(f"{fabric.root}/secret", OPEN_ACL_UNSAFE)
+        secret.create(f"{fabric.root}/secret/c")
+        view.expire()
         view.refresh(60)
-        assert "reading is not allowed" in view.content["secret"]
+        assert view.content["secret"] == {"a": FORBIDDEN, "c": b""}
 
         secret.set_acls(f"{fabric.root}/secret/a", OPEN_ACL_UNSAFE)
+        view.expire()
         view.refresh(60)
-        assert view.content["secret"] == {"a": b""}
+        assert view.content["secret"] == {"a": b"", "c": b""}
+
+
+def test_a_list_that_becomes_forbidden_harms_only_its_service(watching, secret):
+    view = watching(inventory=10, other=10)
+    view.register("a")
+    view.register("b", service="other")
+    view.after(0)
+    closed = [make_digest_acl("reader", "s3 cret", all=True)]
+    secret.set_acls(f"{view.root}/other", closed)
+    view.view.expire()
+    assert view.after(0) == {"a": b""}
+    assert view.view.content["other"] == FORBIDDEN
+    view.register("c")
+    assert view.after(1) == {"a": b"", "c": b""}
+
+
+@pytest.mark.parametrize("what", ["secret", "secret/a"])
+def test_what_becomes_readable_is_found_after_a_while(watching, secret, what):
+    """No watch tells of it. Until then it is not asked for again and again."""
+    view = watching(inventory=10, secret=10)
+    secret.set_acls(f"{view.root}/secret", OPEN_ACL_UNSAFE)
+    secret.set_acls(f"{view.root}/{what}", [make_digest_acl("reader", "s3 cret", all=True)])
+    view.after(0)
+    secret.set_acls(f"{view.root}/secret", OPEN_ACL_UNSAFE)
+    secret.set_acls(f"{view.root}/secret/a", OPEN_ACL_UNSAFE)
+    view.requests.clear()
+    wait_s = view.view.refresh(60)
+    assert 0 < wait_s <= 10
+    assert not view.requests
+    view.now += wait_s
+    assert view.view.refresh(60) is None
+    assert view.view.content["secret"] == {"a": b""}
+
+
+def test_large_data_is_refused_and_followed(view):
+    for child in "abc":
+        view.register(child, b"small")
+    view.register("large", bytes(MAX_BYTES + 1))
+    expected = {"a": b"small", "b": b"small", "c": b"small", "large": TOO_LARGE}
+    assert view.after(0) == expected
+
+    # It is known by then that data may be large here: sizes are asked for first.
+    view.writer.set(f"{view.path}/large", bytes(2 * MAX_BYTES))
+    assert view.after(1) == expected
+    assert view.requests == {"exists": 1, "watches": 1}
+    view.writer.set(f"{view.path}/large", b"smaller")
+    assert view.after(1)["large"] == b"smaller"
+    assert view.requests == {"exists": 1, "multi": 1, "watches": 1}
+    view.writer.set(f"{view.path}/large", b"again")
+    assert view.after(1)["large"] == b"again"
+    assert view.requests == {"get": 1}
+
+
+def test_a_service_with_too_many_registrations_is_not_read(watching):
+    view = watching(inventory=30, other=30)
+    view.register("a", service="other")
+    view.register_many(31)
+    wait_s = view.view.refresh(60)
+    reason = "has 31 registrations, and guards.max_registrations is 30"
+    assert view.view.content == {"other": {"a": b""}, "inventory": reason}
+    assert view.requests["children"] == 1
+    assert "inventory" not in "".join(view.client._child_watchers.keys() - {view.path})
+    view.writer.delete(f"{view.path}/0")
+    view.now += wait_s
+    assert view.after(0).keys() == {str(number) for number in range(1, 31)}
+
+
+def test_more_registrations_than_allowed_are_noticed_when_they_come(watching):
+    view = watching(inventory=30)
+    view.register_many(10)
+    view.after(0)
+    for number in range(10, 31):
+        view.register(str(number))
+    assert view.changes.acquire(timeout=60)
+    view.view.refresh(60)
+    assert view.view.content["inventory"].startswith("has 31 registrations")
+
+
+def test_who_has_much_to_read_delays_nobody_and_is_what_it_was_until_it_is_read(watching):
+    view = watching(flooded=10_000, inventory=10)
+    view.register("former", service="flooded")
+    view.register("a")
+    view.after(0)
+    view.register_many(5_000, service="flooded")
+    view.writer.delete(f"{view.root}/flooded/former")
+    view.register("b")
+    wait_for(lambda: view.view.refresh(60) is not None)
+    assert view.view.content["inventory"] == {"a": b"", "b": b""}
+    assert view.view.content["flooded"] == {"former": b""}
+    turns = 1
+    while (wait_s := view.view.refresh(60)) is not None:
+        turns += 1
+        assert view.view.content["flooded"] == {"former": b""}
+        view.now += wait_s
+    assert turns > 1
+    assert view.view.content["flooded"].keys() == {str(number) for number in range(5_000)}
+
+
+def test_what_one_service_may_have_read_in_a_second_is_limited(watching):
+    """Whoever changes all the time is read at an even pace, the others at once."""
+    view = watching(flooded=10_000, inventory=10)
+    view.register("a")
+    view.register_many(2_000, service="flooded")
+    while view.view.refresh(60) is not None:
+        pass
+    waits_s = []
+
+    def followed(there):
+        waits_s.append(view.view.refresh(60))
+        return waits_s[-1] or there == ("again" in view.view.content["flooded"])
+
+    while not waits_s or not waits_s[-1]:
+        view.register("again", service="flooded")
+        wait_for(lambda: followed(there=True))
+        view.writer.delete(f"{view.root}/flooded/again")
+        wait_for(lambda: followed(there=False))
+        assert view.requests["children"] < 20
+    view.requests.clear()
+    view.register("b")
+    wait_for(lambda: view.view.refresh(60) and "b" in view.view.content["inventory"])
+    assert view.requests == {"children": 1, "get": 1}
+    view.now += 1
+    assert view.view.refresh(60) is None
+    assert view.requests["children"] == 2
+
+
+def test_nothing_is_kept_of_registrations_that_went(view):
+    view.register_many(1_000, bytes(100))
+    while view.view.refresh(60) is not None:
+        view.now += 1
+    assert len(view.client._data_watchers) == 1_000
+    for request in [view.writer.delete_async(f"{view.path}/{n}") for n in range(1_000)]:
+        request.get(timeout=60)
+
+    def gone():
+        view.now += 1
+        return view.view.refresh(60) is None and view.view.content["inventory"] == {}
+
+    wait_for(gone)
+    wait_for(lambda: not view.client._data_watchers)
+    assert not view.view._half
+    assert not view.view._stale_data
 
 
 def test_a_client_that_gave_up_is_known_to_have(zookeeper):

@@ -1,4 +1,4 @@
-"""What a ZooKeeper with role `zookeeper`'s options refuses, and what it has to bear nonetheless."""
+"""Large requests and answers: what ZooKeeper refuses with role `zookeeper`'s options, and bears."""
 
 from __future__ import annotations
 
@@ -11,9 +11,28 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
 
 from programs import SMALL, wait_for
+from selvage.catalogue import Guards
+from selvage.registry.reader import TOO_LARGE
+from selvage.registry.view import RegistryView
 
 UNIT = Path(__file__).parents[2] / "roles" / "zookeeper" / "templates" / "zookeeper.service.j2"
 LIMITS = re.findall(r"-D\S*jute\.\S+", UNIT.read_text())
+
+
+def test_large_data_does_not_bring_a_member_down(own_zookeeper):
+    """Data from before the limits: read at once, it would not fit into the heap."""
+    with client(own_zookeeper) as writer:
+        for number in range(30):
+            writer.create(f"/services/inventory/{number}", bytes(1_000_000), makepath=True)
+    own_zookeeper.stop()
+    own_zookeeper.launch("-Xmx128m", "-XX:+ExitOnOutOfMemoryError")
+    wait_for(lambda: "Mode:" in own_zookeeper.command("srvr"))
+    with client(own_zookeeper) as reader:
+        for watch in (None, lambda: None):
+            view = RegistryView(reader, "/services", {"inventory": Guards()}, watch)
+            view.refresh(60)
+            assert set(view.content["inventory"].values()) == {TOO_LARGE}
+    assert own_zookeeper.process.poll() is None
 
 
 @pytest.fixture

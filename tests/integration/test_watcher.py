@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from daemon import MODULES
+from kazoo.security import OPEN_ACL_UNSAFE, make_digest_acl
 from traffic import traffic
 
 from programs import get, wait_for
@@ -183,6 +184,20 @@ def test_what_a_watch_missed_comes_with_the_resync(fabric, daemon):
     )
     fabric.register(fabric.instance("two").child)
     wait_for(lambda: fabric.answers(port) == {"one", "two"})
+
+
+def test_a_registration_that_may_not_be_read_costs_itself_alone(fabric, daemon, serving):
+    """Once it may be read it is taken, although no watch tells."""
+    port, _ = serving
+    two, three = fabric.instance("two"), fabric.instance("three")
+    path = f"{fabric.root}/inventory/{two.child}"
+    fabric.client.create(path, acl=[make_digest_acl("nobody", "knows", all=True)])
+    wait_for(lambda: "refused" in daemon.log)
+    fabric.register(three.child)
+    wait_for(lambda: fabric.answers(port) == {"one", "three"})
+    fabric.client.add_auth("digest", "nobody:knows")
+    fabric.client.set_acls(path, OPEN_ACL_UNSAFE)
+    wait_for(lambda: fabric.answers(port) == {"one", "two", "three"})
 
 
 def test_what_haproxy_refuses_is_tried_less_and_less_often(fabric, daemon):

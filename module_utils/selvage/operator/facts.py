@@ -100,7 +100,7 @@ def _live(
 def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
     try:
         with connected(settings.registry) as client:
-            view = RegistryView(client, settings.registry.root, [service.name])
+            view = RegistryView(client, settings.registry.root, {service.name: service.guards})
             view.refresh(settings.registry.session_timeout_ms / 1000)
             content = view.content
     except RegistryUnavailable as error:

@@ -96,6 +96,8 @@ class Daemon:
         self._overrides_at = overrides.changed_at(self._overrides)
         self._was_connected = False
         self._current = False
+        # When there is more to be read, without a change.
+        self._unread_s: float | None = None
         self._session = Session(
             settings.registry,
             lambda state: self._events.put(
@@ -108,7 +110,7 @@ class Daemon:
         self._view = RegistryView(
             client,
             self._settings.registry.root,
-            (service.name for service in self._settings.services),
+            {service.name: service.guards for service in self._settings.services},
             lambda: self._events.put(Event.CHANGED),
         )
 
@@ -171,6 +173,7 @@ class Daemon:
         self._resyncs += resync
         verified = resync and self._resyncs % _RESYNCS_A_VERIFICATION == 0
         result: Result | None = None
+        self._unread_s = None
         try:
             result = self._reconciler.run(lambda: self._read(verified=verified), whole=whole)
         except FAILURES as failure:
@@ -182,6 +185,8 @@ class Daemon:
             self._tell_pass(result)
         self._tell_problems(problems)
         self._schedule.end(problems, result)
+        if self._unread_s is not None:
+            self._schedule.ask(self._unread_s)
         self._measured = False
         if not self._ready:
             self._ready = True
@@ -192,8 +197,8 @@ class Daemon:
             raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
         limit_s = self._settings.registry.session_timeout_ms / 1000
         if verified:
-            self._view.verify(limit_s)
-        self._view.refresh(limit_s)
+            self._view.expire()
+        self._unread_s = self._view.refresh(limit_s)
         self._read_at, self._current = time.time(), True
         return self._view.content
 

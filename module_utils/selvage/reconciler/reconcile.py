@@ -100,8 +100,8 @@ class _Registry:
         except RegistryUnavailable as error:
             self._view = error
         else:
-            names = (service.name for service in settings.services)
-            self._view = RegistryView(client, settings.registry.root, names)
+            services = {service.name: service.guards for service in settings.services}
+            self._view = RegistryView(client, settings.registry.root, services)
 
     def read(self) -> Content:
         """All services; raises `RegistryUnavailable`."""

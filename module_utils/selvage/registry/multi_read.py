@@ -1,13 +1,14 @@
-"""Many znodes' data in one request: ZooKeeper's multiRead, which kazoo does not have.
+"""Many znodes in one request: ZooKeeper's multiRead, which kazoo does not have.
 
 It belongs to ZooKeeper 3.6 and later (`ZooDefs.OpCode.multiRead`, `MultiOperationRecord`), sets no
-watches, and costs about a tenth of as many single reads.
+watches, and costs about a tenth of as many single reads. It knows getData and getChildren alone, so
+how large an answer will be cannot be asked in it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -21,17 +22,28 @@ _ERROR: Final = -1
 _HEADER: Final = struct.Struct("!i?i")
 _INTEGER: Final = struct.Struct("!i")
 _STAT_SIZE: Final = 68
+_NUMBER_OF_CHILDREN: Final = 56  # Its place in the Stat.
 _END: Final = _HEADER.pack(_ERROR, True, _ERROR)
 
+# Takes the answer, where a znode's data begins, and its size.
+Reader = Callable[[bytes, int, int], object]
 
-def get_data(client: KazooClient, paths: Sequence[str]) -> IAsyncResult:
-    """Ask for the data of these znodes, all as of one moment.
 
-    The result is a list with, per path, the data or the exception of that path alone.
+def ask(client: KazooClient, paths: Sequence[str], reader: Reader) -> IAsyncResult:
+    """Ask for these znodes, all as of one moment.
+
+    The result is a list with, per path, what `reader` made of its data or the exception of that
+    path alone; and how many bytes the answer had.
     """
     result = client.handler.async_result()
-    client._call(Request(tuple(paths)), result)
+    client._call(Request(tuple(paths), reader), result)
     return result
+
+
+def number_of_children(answer: bytes, begin: int, size: int) -> int:
+    """A reader of how many children a znode has."""
+    (number,) = _INTEGER.unpack_from(answer, begin + size + _NUMBER_OF_CHILDREN)
+    return int(number)
 
 
 @dataclass(frozen=True)
@@ -40,27 +52,28 @@ class Request:
 
     type: ClassVar[int] = 22
     paths: tuple[str, ...]
+    reader: Reader
 
     def serialize(self) -> bytes:
         """The operations, and the end of their list."""
         return b"".join([*map(_operation, self.paths), _END])
 
-    @classmethod
-    def deserialize(cls, answer: bytes, offset: int) -> list[bytes | KazooException]:
-        """The data or the exception of each operation, in order."""
-        found: list[bytes | KazooException] = []
+    def deserialize(self, answer: bytes, offset: int) -> tuple[list[object | KazooException], int]:
+        """What was read of each znode or its exception, in order; the size of all."""
+        found: list[object | KazooException] = []
+        size_of_all = len(answer) - offset
         while True:
             kind, done, _ = _HEADER.unpack_from(answer, offset)
             offset += _HEADER.size
             if done:
-                return found
+                return found, size_of_all
             (number,) = _INTEGER.unpack_from(answer, offset)
             offset += _INTEGER.size
             if kind == _ERROR:
                 found.append(EXCEPTIONS[number]())
                 continue
             size = max(0, number)  # -1 is ZooKeeper's null
-            found.append(bytes(answer[offset : offset + size]))
+            found.append(self.reader(answer, offset, size))
             offset += size + _STAT_SIZE
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from kazoo.client import KazooClient
@@ -18,233 +18,258 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import EventType, WatchedEvent
 
-from . import multi_read, set_watches
+from ..catalogue import Guards
+from ..formats.znode import MAX_NAME
+from . import shares
 from .connection import RegistryUnavailable
+from .reader import FORBIDDEN, TOO_LARGE, Found, Reader, Watch, left
+from .shares import Shares
 
-_FORBIDDEN = "reading is not allowed: check username, password and the znodes' ACLs"
+# Per service the children with their data, or the reason why they are not known. A child has a
+# reason in place of its data when that was not read.
+Content = Mapping[str, Mapping[str, bytes | str] | str]
 
-# Per service the children with their data, or the reason why they are not known.
-Content = Mapping[str, Mapping[str, bytes] | str]
-
-_Found = dict[tuple[str, str], bytes | KazooException]
-_Watch = Callable[[WatchedEvent], None]
-_READS_AT_ONCE: Final = 256
-# Of paths in one request: ZooKeeper takes no requests of 1 MiB (jute.maxbuffer), and a character
-# may have four bytes.
-_CHARACTERS_AT_ONCE: Final = 128 * 1024
-# So many are read and watched with a request each; more take two requests for all.
-_FEW: Final = 2
+_TOO_LONG: Final = f"the name is longer than {MAX_NAME} characters"
+_UNREAD: Final = "it has not been read completely yet"
+# Nothing tells that an ACL has changed, or that a list that was not read has become shorter.
+_AGAIN_S: Final = 10.0
+# How often a list is read anew in one turn, because what was in it has gone meanwhile.
+_LISTS_A_TURN: Final = 5
 
 
 class RegistryView:
     """The instances of some services, read on demand: only what has changed since the last read.
 
-    With `on_change`, every node that is read is watched: changes mark what is stale and call
-    `on_change` on kazoo's thread. kazoo does not set its watches again after a lost connection:
-    call `expire` whenever the client becomes CONNECTED. Reading is for one thread.
+    `services` has the guards of each: a service with more registrations than they allow is not
+    read. With `on_change`, every node that is read is watched: changes
+    mark what is stale and call `on_change` on kazoo's thread. kazoo does not set its watches again
+    after a lost connection: call `expire` whenever the client becomes CONNECTED, and now and then,
+    in case a watch was missed. Reading is for one thread; `clock` tells seconds.
+
+    Who watches is in a hurry: then a service that has much to read is read in turns (`Shares`), and
+    is what it was before until it has been read completely.
     """
 
     def __init__(
         self,
         client: KazooClient,
         root: str,
-        services: Iterable[str],
+        services: Mapping[str, Guards],
         on_change: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._root = root
-        self._services = frozenset(services)
+        self._guards = services
         self._on_change = on_change
+        self._clock = clock
         # kazoo keeps watchers in sets: one bound method for all of them is kept once per path.
-        self._watch: _Watch | None = self._event if on_change else None
-        self._content: dict[str, dict[str, bytes]] = {}
-        self._forbidden: set[str] = set()
+        self._watch: Watch | None = self._event if on_change else None
+        self._reader = Reader(client, root, self._watch)
+        self._shares = Shares(clock)
+        self._content: dict[str, dict[str, bytes | str] | str] = {}
+        # What is being read: its children, and None for the data that is still to be read.
+        self._half: dict[str, dict[str, Found]] = {}
+        # Those of which something is forbidden, or that have too many, and when to look again.
+        self._closed: set[str] = set()
+        self._again_at = 0.0
         self._lock = threading.Lock()
         self._stale_lists: set[str] = set()
-        self._stale_data: set[tuple[str, str]] = set()
+        self._stale_data: dict[str, set[str]] = defaultdict(set)
         self.expire()
 
     @property
     def content(self) -> Content:
-        """What was read last; empty before the first refresh.
-
-        A service that did not change is the same object as before.
-        """
-        return {**self._content, **dict.fromkeys(self._forbidden, _FORBIDDEN)}
+        """What was read last. A service that did not change is the same object as before."""
+        return {**dict.fromkeys(self._guards, _UNREAD), **self._content}
 
     def expire(self) -> None:
         """Mark everything as stale."""
+        self._half.clear()
         with self._lock:
-            self._stale_lists = set(self._services)
-            self._stale_data = {(s, c) for s, data in self._content.items() for c in data}
+            self._stale_lists = set(self._guards)
+            self._stale_data.clear()
+            for service, children in self._content.items():
+                if not isinstance(children, str):
+                    self._stale_data[service] = set(children)
 
-    def refresh(self, limit_s: float) -> None:
+    def refresh(self, limit_s: float) -> float | None:
         """Read what is stale, within `limit_s` seconds.
 
-        A service whose znode does not exist is empty. Raises `RegistryUnavailable`; the content
-        is then what it was before.
+        In how many seconds there is more to be read, unless a change is told before; None when
+        there is nothing. A service whose znode does not exist is empty. Raises
+        `RegistryUnavailable`; the content is then what it was before.
         """
+        self._look_again()
         with self._lock:
-            lists, self._stale_lists = self._stale_lists, set()
-            data, self._stale_data = self._stale_data, set()
+            turn = {s for s in self._unfinished() if not self._watch or not self._shares.wait_s(s)}
+            lists = self._stale_lists & turn
+            self._stale_lists -= turn
+            data = {s: self._stale_data.pop(s) for s in turn if s in self._stale_data}
         try:
-            self._read(lists, data, time.monotonic() + limit_s)
+            self._read(turn, lists, data, time.monotonic() + limit_s)
         except (KazooException, KazooTimeoutError) as error:
             with self._lock:
                 self._stale_lists |= lists
-                self._stale_data |= data
+                for service, children in data.items():
+                    self._stale_data[service] |= children
             raise RegistryUnavailable(_reason(error)) from error
-
-    def verify(self, limit_s: float) -> None:
-        """Mark as stale what is not what was read, in case a watch was missed.
-
-        Costs about a tenth of `expire` and `refresh`. Raises `RegistryUnavailable`.
-        """
-        deadline = time.monotonic() + limit_s
-        try:
-            lists, data = self._differences(deadline)
-        except (KazooException, KazooTimeoutError) as error:
-            raise RegistryUnavailable(_reason(error)) from error
+        if self._guards and all(self._content.get(s) == FORBIDDEN for s in self._guards):
+            raise RegistryUnavailable(f"the registry: {FORBIDDEN}")
+        if not self._watch:
+            return None
         with self._lock:
-            self._stale_lists |= lists
-            self._stale_data |= data
+            waits_s = [self._shares.wait_s(service) for service in self._unfinished()]
+        if self._closed:
+            waits_s.append(max(0.0, self._again_at - self._clock()))
+        return min(waits_s, default=None)
 
-    def _differences(self, deadline: float) -> tuple[set[str], set[tuple[str, str]]]:
-        requests = {
-            service: self._client.get_children_async(self._path(service))
-            for service in self._content.keys() - self._forbidden
-        }
-        lists = set()
-        for service, request in requests.items():
-            try:
-                children = request.get(timeout=_left(deadline))
-            except NoNodeError:
-                children = []
-            if self._content[service].keys() != set(children):
-                lists.add(service)
-        known = [(s, c) for s in requests.keys() - lists for c in self._content[s]]
-        found = self._get_many(known, deadline)
-        return lists, {(s, c) for s, c in known if found[s, c] != self._content[s][c]}
+    def _look_again(self) -> None:
+        if self._clock() < self._again_at:
+            return
+        self._again_at = self._clock() + _AGAIN_S
+        with self._lock:
+            for service in self._closed:
+                children = self._content[service]
+                if isinstance(children, str):
+                    self._stale_lists.add(service)
+                else:
+                    self._stale_data[service] |= {c for c, d in children.items() if d == FORBIDDEN}
 
-    def _read(self, lists: set[str], data: set[tuple[str, str]], deadline: float) -> None:
+    def _unfinished(self) -> set[str]:
+        return self._stale_lists | self._stale_data.keys() | self._half.keys()
+
+    def _read(
+        self,
+        turn: Collection[str],
+        lists: Collection[str],
+        data: Mapping[str, Collection[str]],
+        deadline: float,
+    ) -> None:
         # A client that sees a member for the first time does not know how far behind it is.
         synced = self._client.sync_async(self._root) if self._watch is None else None
-        get = partial(self._get_and_watch, self._watch) if self._watch else self._get_many
-        forbidden = self._forbidden - lists
-        # What is not known, or stale, is None until it is read.
-        read: dict[str, dict[str, bytes | None]] = {}
-        while lists or data:
-            requests = {service: self._list(service) for service in sorted(lists)}
-            for service, request in requests.items():
-                former = read.get(service, self._content.get(service, {}))
-                try:
-                    children = self._children(service, request, deadline)
-                except NoAuthError:
-                    forbidden.add(service)
-                else:
-                    read[service] = {child: former.get(child) for child in children}
-            for service, child in data:
-                stale = read.setdefault(service, {**self._content.get(service, {})})
-                if child in stale:
-                    stale[child] = None
-            unread = [(s, c) for s, known in read.items() for c, d in known.items() if d is None]
-            lists, data = set(), set()
-            for (service, child), found in get(unread, deadline).items():
-                if isinstance(found, bytes):
-                    read[service][child] = found
-                elif isinstance(found, NoNodeError):
-                    # One transaction may have replaced it by others: the list tells.
-                    lists.add(service)
-                elif isinstance(found, NoAuthError):
-                    forbidden.add(service)
-                else:
-                    raise found
+        spent: Counter[str] = Counter()
+        failed: dict[str, str] = {}
+        for service, children in data.items():
+            known = self._known(service)
+            if known:
+                self._half[service] = known | dict.fromkeys(known.keys() & children)
+        for _ in range(_LISTS_A_TURN):
+            self._read_lists(lists, failed, spent, deadline)
+            lists = self._read_data(turn, spent, deadline)
+            if not lists:
+                break
         if synced is not None:
-            synced.get(timeout=_left(deadline))
-        if forbidden and forbidden == self._services:
-            raise NoAuthError
-        for service, known_data in read.items():
-            complete = {child: d for child, d in known_data.items() if d is not None}
-            if self._content.get(service) != complete:
-                self._content[service] = complete
-        self._forbidden = forbidden
+            synced.get(timeout=left(deadline))
         with self._lock:
-            self._stale_lists |= forbidden
+            self._stale_lists |= set(lists)
+        for service in turn:
+            self._shares.spend(service, spent[service])
+            self._settle(service, failed.get(service), unsettled=service in lists)
 
-    def _get_many(self, znodes: list[tuple[str, str]], deadline: float) -> _Found:
-        requests = [
-            (part, multi_read.get_data(self._client, [self._path(*znode) for znode in part]))
-            for part in self._parts(znodes)
-        ]
-        found: _Found = {}
-        for part, request in requests:
-            found.update(zip(part, request.get(timeout=_left(deadline)), strict=True))
-        return found
+    def _settle(self, service: str, failure: str | None, *, unsettled: bool) -> None:
+        """Make what was read of a service its content, if that is all."""
+        if failure is not None:
+            self._content[service] = failure
+            self._half.pop(service, None)
+            self._closed.add(service)
+            return
+        children = self._half.get(service)
+        if children is None or unsettled:
+            return
+        complete = {child: data for child, data in children.items() if data is not None}
+        if len(complete) < len(children):
+            return
+        del self._half[service]
+        if self._content.get(service) != complete:
+            self._content[service] = complete
+        reasons = {data for data in complete.values() if isinstance(data, str)}
+        (self._closed.add if FORBIDDEN in reasons else self._closed.discard)(service)
+        if TOO_LARGE not in reasons:
+            self._reader.large.discard(service)
 
-    def _get_and_watch(
-        self, watch: _Watch, znodes: list[tuple[str, str]], deadline: float
-    ) -> _Found:
-        if len(znodes) > _FEW:
-            return self._get_and_watch_many(watch, znodes, deadline)
-        found: _Found = {}
-        requests = [self._client.get_async(self._path(*znode), watch=watch) for znode in znodes]
-        for znode, request in zip(znodes, requests, strict=True):
+    def _known(self, service: str) -> dict[str, Found]:
+        known = self._half.get(service, self._content.get(service))
+        return {} if known is None or isinstance(known, str) else {**known}
+
+    def _read_lists(
+        self,
+        lists: Collection[str],
+        failed: dict[str, str],
+        spent: Counter[str],
+        deadline: float,
+    ) -> None:
+        """Read the children of these services, but of none that has too many."""
+        # Whoever had much room is not asked: a join in such a service costs two reads.
+        full = [s for s in sorted(lists) if not self._has_room(s)]
+        for service, number in self._reader.numbers(full, deadline).items():
+            if isinstance(number, NoAuthError):
+                failed[service] = FORBIDDEN
+            elif isinstance(number, int) and (surplus := self._guards[service].surplus(number)):
+                failed[service] = surplus
+        requests = {s: self._list(s) for s in sorted(lists) if s not in failed}
+        for service, request in requests.items():
             try:
-                # kazoo has None for a znode that was made without data.
-                found[znode] = request.get(timeout=_left(deadline))[0] or b""
-            except (NoNodeError, NoAuthError) as error:
-                found[znode] = error
-        return found
+                children = self._children(service, request, deadline)
+            except NoAuthError:
+                failed[service] = FORBIDDEN
+                continue
+            spent[service] += len(children)
+            if surplus := self._guards[service].surplus(len(children)):
+                failed[service] = surplus
+            else:
+                known = self._known(service)
+                self._half[service] = {
+                    child: known.get(child) if len(child) <= MAX_NAME else _TOO_LONG
+                    for child in children
+                }
 
-    def _get_and_watch_many(
-        self, watch: _Watch, znodes: list[tuple[str, str]], deadline: float
-    ) -> _Found:
-        found: _Found = {}
-        watches = []
-        # Part by part: after an outage many watchers ask at once, and each asks for much.
-        for part in self._parts(znodes):
-            since = self._client.last_zxid
-            read = self._get_many(part, deadline)
-            paths = [self._path(*znode) for znode in part if isinstance(read[znode], bytes)]
-            watches.append(set_watches.on_data(self._client, paths, since, watch))
-            found.update(read)
-        for request in watches:
-            request.get(timeout=_left(deadline))
-        return found
+    def _read_data(
+        self, turn: Collection[str], spent: Counter[str], deadline: float
+    ) -> Collection[str]:
+        """Read what is unread, of each service as much as a turn allows; whose lists are stale."""
+        stale = set()
+        znodes = [
+            (service, child)
+            for service in turn
+            for child, data in self._half.get(service, {}).items()
+            if data is None
+        ]
+        done: set[str] = set()
+        for found in self._reader.data(znodes, done, deadline):
+            for (service, child), data in found.items():
+                # One transaction may have replaced it by others: the list tells.
+                if data is None:
+                    stale.add(service)
+                self._half[service][child] = data
+                spent[service] += 1 + (len(data) >> 10 if data else 0)
+            if self._watch:
+                done |= {s for s, _ in found if spent[s] > self._at_once(s)}
+        return stale
+
+    def _at_once(self, service: str) -> int:
+        return shares.AT_ONCE if service in self._content else shares.FIRST
+
+    def _has_room(self, service: str) -> bool:
+        return 0 < 4 * len(self._known(service)) <= 3 * self._guards[service].max_registrations
 
     def _children(self, service: str, request: IAsyncResult, deadline: float) -> list[str]:
         while True:
             try:
-                children: list[str] = request.get(timeout=_left(deadline))
+                children: list[str] = request.get(timeout=left(deadline))
                 return children
             except NoNodeError:
                 if self._watch is None:
                     return []
-                exists = self._client.exists_async(self._path(service), watch=self._watch)
-                if exists.get(timeout=_left(deadline)) is None:
+                path = self._reader.path(service)
+                exists = self._client.exists_async(path, watch=self._watch)
+                if exists.get(timeout=left(deadline)) is None:
                     return []
             # It was made between the two requests.
             request = self._list(service)
 
     def _list(self, service: str) -> IAsyncResult:
-        return self._client.get_children_async(self._path(service), watch=self._watch)
-
-    def _path(self, *names: str) -> str:
-        return "/".join((self._root, *names))
-
-    def _parts(self, znodes: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-        """What fits into one request."""
-        part: list[tuple[str, str]] = []
-        characters = 0
-        for znode in znodes:
-            length = len(self._path(*znode))
-            if part and (len(part) == _READS_AT_ONCE or characters + length > _CHARACTERS_AT_ONCE):
-                yield part
-                part, characters = [], 0
-            part.append(znode)
-            characters += length
-        if part:
-            yield part
+        return self._client.get_children_async(self._reader.path(service), watch=self._watch)
 
     def _event(self, event: WatchedEvent) -> None:
         if event.path is None:
@@ -252,18 +277,12 @@ class RegistryView:
         service, _, child = event.path.removeprefix(f"{self._root}/").partition("/")
         with self._lock:
             if child:
-                self._stale_data.add((service, child))
+                self._stale_data[service].add(child)
             if not child or event.type == EventType.DELETED:
                 self._stale_lists.add(service)
         if self._on_change:
             self._on_change()
 
 
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
-
-
 def _reason(error: Exception) -> str:
-    if isinstance(error, NoAuthError):
-        return f"the registry: {_FORBIDDEN}"
     return f"the registry does not answer ({type(error).__name__})"
