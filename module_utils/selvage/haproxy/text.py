@@ -9,20 +9,13 @@ which options it was loaded with (`get var`).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
 
-from ..catalogue import MAX_CONNECTIONS, Service
-from ..formats.grammar import parse_address
+from ..catalogue import Service
+from .lines import own_arguments
 from .sections import Section, assemble, variable_name
-from .servers import WEIGHT_MAX, Server, by_name, server_name
-
-_SERVER: Final = re.compile(
-    r"    server \S+ (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"
-    r"(?: maxconn ([0-9]{1,7}))?( disabled)? check .+"
-)
+from .servers import Server, by_name
 
 
 def server_options(service: Service) -> str:
@@ -42,7 +35,7 @@ def server_options(service: Service) -> str:
 
 def server_arguments(service: Service, server: Server) -> str:
     """What follows the server's name, in its line and in `add server`."""
-    return f"{_own_arguments(server)} {server_options(service)}"
+    return f"{own_arguments(server)} {server_options(service)}"
 
 
 @lru_cache(1024)
@@ -54,30 +47,18 @@ def fingerprint(service: Service) -> str:
 
 def section(service: Service, servers: Sequence[Server]) -> Section:
     """What the services file says about a service. The same input gives the same bytes."""
-    lines = [*_options(service), *_server_lines(service, servers)]
+    ordered = by_name(servers)
+    lines = [*_options(service), *_server_lines(service, ordered)]
     return Section(
         variable=f"    set-var {variable_name(service.name)} str({fingerprint(service)})\n",
         listen=f"listen {service.name}\n" + "".join(f"    {line}\n" for line in lines),
+        servers=ordered,
     )
 
 
 def render(services: Sequence[Service], servers: Mapping[str, Sequence[Server]]) -> str:
     """The services file, whole."""
     return assemble({s.name: section(s, servers.get(s.name, ())) for s in services})
-
-
-@lru_cache(1024)
-def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
-    """The servers in a service's section, sorted.
-
-    Only lines as `section` writes them count; others are skipped, because the file is made anew in
-    any case and half of it is worth more than none.
-    """
-    servers = {}
-    for line in found.listen.split("\n"):
-        if (server := _parse_server(name, line)) is not None:
-            servers[server.name] = server
-    return by_name(servers.values())
 
 
 def _options(service: Service) -> Iterator[str]:
@@ -117,44 +98,5 @@ def _check_options(service: Service) -> Iterator[str]:
 
 
 def _server_lines(service: Service, servers: Sequence[Server]) -> Iterator[str]:
-    for server in by_name(servers):
+    for server in servers:
         yield f"server {server.name} {server_arguments(service, server)}"
-
-
-def _own_arguments(server: Server) -> str:
-    host = f"[{server.address}]" if ":" in server.address else server.address
-    arguments = f"{host}:{server.port} weight {server.weight}"
-    if server.backup:
-        arguments += " backup"
-    if server.max_connections is not None:
-        arguments += f" maxconn {server.max_connections}"
-    if server.disabled:
-        arguments += " disabled"
-    return arguments
-
-
-def _parse_server(service: str, line: str) -> Server | None:
-    match = _SERVER.fullmatch(line)
-    if match is None:
-        return None
-    host, port, weight, backup, limit, disabled = match.groups()
-    try:
-        address = parse_address(host.strip("[]"))
-    except ValueError:
-        return None
-    server = Server(
-        name=server_name(service, address, int(port)),
-        address=address,
-        port=int(port),
-        weight=int(weight),
-        backup=backup is not None,
-        max_connections=int(limit) if limit else None,
-        disabled=disabled is not None,
-    )
-    in_range = (
-        1 <= server.port <= 65_535
-        and server.weight <= WEIGHT_MAX
-        and (server.max_connections is None or 1 <= server.max_connections <= MAX_CONNECTIONS)
-    )
-    written = f"    server {server.name} {_own_arguments(server)} "
-    return server if in_range and line.startswith(written) else None

@@ -12,7 +12,7 @@ from ..catalogue import Service
 from ..formats.registrations import Reading
 from ..haproxy.sections import NOTHING, Section
 from ..haproxy.servers import LiveServer, LiveService, Server, by_name, server_name
-from ..haproxy.text import fingerprint, parse_servers
+from ..haproxy.text import fingerprint
 from ..haproxy.text import section as render_section
 from .circumstances import Circumstances
 from .drift import closed, differences, edits
@@ -132,7 +132,7 @@ def _plan_service(
     section: Section,
     circumstances: Circumstances,
 ) -> ServicePlan:
-    filed = parse_servers(service.name, section)
+    filed = section.servers
     found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))
     baseline = filed if live is None else _staying(service, live, filed)
     wanted = wanted_servers(service, reading.registrations, circumstances.zone)

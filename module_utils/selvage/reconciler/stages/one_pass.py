@@ -22,7 +22,7 @@ from ...haproxy.sections import Section, assemble
 from ...haproxy.servers import LiveServer, LiveService
 from ...haproxy.services_file import Filed
 from ...haproxy.socket import HAProxyUnavailable
-from ...haproxy.text import parse_servers, server_arguments
+from ...haproxy.text import server_arguments
 from ...planning.circumstances import Circumstances
 from ...planning.drift import edited
 from ...planning.plan import Plan, ServicePlan, make_plan
@@ -560,7 +560,7 @@ class Pass:
         reason = self._fixed.get(plan.name)
         if reason is not None:
             section = self._filed.sections.get(plan.name)
-            servers = parse_servers(plan.name, section) if section is not None else ()
+            servers = section.servers if section is not None else ()
             return replace(result, held=reason, kept=tuple(server.name for server in servers))
         return replace(
             result,
