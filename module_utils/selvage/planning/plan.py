@@ -12,7 +12,7 @@ from ..catalogue import Service
 from ..formats.registrations import Reading
 from ..haproxy.sections import NOTHING, Section
 from ..haproxy.servers import LiveServer, LiveService, Server, by_name, server_name
-from ..haproxy.text import Options, fingerprint, options_in, options_of, parse_servers
+from ..haproxy.text import Options, fingerprint, options_in, options_of
 from ..haproxy.text import section as render_section
 from .circumstances import Circumstances
 from .drift import closed, differences, edits
@@ -135,7 +135,7 @@ def _plan_service(
 ) -> ServicePlan:
     kept = circumstances.kept.get(service.name)
     options = options_of(service) if kept is None else options_in(section)
-    filed = parse_servers(service.name, section)
+    filed = section.servers
     if options is None:
         return _as_it_was(service, reading, section, filed, kept)
     found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))

@@ -11,7 +11,6 @@ from ...catalogue import Service
 from ...formats.registrations import Reading
 from ...haproxy.sections import Section
 from ...haproxy.servers import LiveService, Server
-from ...haproxy.text import parse_servers
 from ...planning.plan import Plan
 from ...planning.steps import AddServer, Admit
 from ...planning.wanted import wanted_servers
@@ -68,7 +67,7 @@ def anticipate(
     It takes as long to say what it runs as most instances take to answer.
     """
     for service in services:
-        known = {server.name for server in parse_servers(service.name, filed[service.name])}
+        known = {server.name for server in filed[service.name].servers}
         registrations = readings[service.name].registrations
         for server in wanted_servers(service, registrations, zone):
             if server.name not in known:
