@@ -77,6 +77,12 @@ def table(result: Mapping[str, Any]) -> str:
         if points:
             lines += ["", f"growth, {name}:", "".join(f"{key:>14}" for key in _CURVE)]
             lines += ["".join(f"{point[key]:>14}" for key in _CURVE) for point in points]
+    if "trace_ms" in result:
+        lines += ["", "a join, in milliseconds from the acknowledgement to the end of each stage:"]
+        lines += [
+            _line(f"  {stage}", *(f"{name} {ms:g}" for name, ms in figures.items()))
+            for stage, figures in result["trace_ms"].items()
+        ]
     for case in result.get("nodes", []):
         lines += ["", f"{case['watchers']} watchers of {case['subscribed']} services:"]
         lines += _indented(case, "  ")

@@ -22,8 +22,8 @@ from selvage.reconciler.passes import Reconciler
 from selvage.reconciler.prober import Probe
 from selvage.registry.view import RegistryView
 
-# In the order in which a join meets them. What happens twice in a pass counts the first time,
-# but for the last two.
+# In the order in which a join meets them, but that probes end when they do. What happens twice in
+# a pass counts the first time.
 STAGES = ("event", "pass", "read", "looked", "probed", "filed", "applied", "read_back", "saved")
 
 
@@ -34,10 +34,8 @@ class Trace:
         self._file = path.open("w", buffering=1)
         self._times: dict[str, float] = {}
 
-    def mark(self, stage: str, *, last: bool = False) -> None:
-        at = time.monotonic()
-        if last or stage not in self._times:
-            self._times[stage] = at
+    def mark(self, stage: str) -> None:
+        self._times.setdefault(stage, time.monotonic())
 
     def end(self) -> None:
         times, self._times = self._times, {}
