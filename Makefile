@@ -19,7 +19,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
-.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench clean
+.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench soak clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ molecule: $(VENV_READY) ## the whole fabric on lab hosts of its own: check, conv
 
 bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table and in build/bench.json (15 minutes; docs/scaling.md)
 	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench $(BENCH)
+
+soak: $(VENV_READY) build/.packages ## 100,000 changes under traffic, with restarts, reloads and clock jumps (30 minutes; SOAK="--minutes 2 --changes 6000" for a look)
+	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench.soak $(SOAK)
 
 clean: ## remove what make left in this checkout (the lab is lab-down's)
 	$(if $(wildcard build/root-*),$(SUDO) rm -rf build/root-*)

@@ -13,7 +13,7 @@ from selvage.formats.grammar import MAX_WEIGHT, MIN_WEIGHT, parse_address
 from selvage.formats.registrations import Reading, Registration, Rules
 from selvage.haproxy.sections import assemble, split
 from selvage.haproxy.servers import LiveServer, LiveService, Server
-from selvage.haproxy.text import fingerprint, parse_servers, render
+from selvage.haproxy.text import fingerprint, render
 from selvage.planning.circumstances import Circumstances
 from selvage.planning.drift import edited
 from selvage.planning.plan import make_plan
@@ -303,7 +303,7 @@ def text_of(plan):
 
 def servers_in(text):
     """The servers in a services file, by service."""
-    return {name: parse_servers(name, section) for name, section in split(text).items()}
+    return {name: section.servers for name, section in split(text).items()}
 
 
 def live_server(server, **state):

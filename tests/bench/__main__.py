@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kazoo
 
-from . import churn, flood, latency, nodes, playbook, scale
+from . import churn, flood, latency, nodes, playbook, scale, trace
 from .common import FULL, QUICK, Bench, bench
 from .report import table
 from .sides import NAIVE, OURS
@@ -27,8 +27,8 @@ _MEASUREMENTS: dict[str, Callable[[Bench], dict[str, dict[str, object]]]] = {
     "flood": flood.measure,
     "playbook": playbook.measure,
 }
-# Takes minutes, and has no naive side.
-_ON_REQUEST = {"nodes": nodes.measure}
+# They have no naive side; the first takes minutes.
+_ON_REQUEST = {"nodes": nodes.measure, "trace": trace.measure}
 _BUILD = Path(__file__).parents[2] / "build"
 
 

@@ -71,6 +71,15 @@ class Ensemble:
         registry.clear()
         registry.close()
 
+    def restart(self, *members: ZooKeeper) -> None:
+        """Kill these members and start them again; returns when each serves."""
+        for member in members:
+            member.stop()
+        for member in members:
+            member.launch(*self._java_options)
+        for member in members:
+            wait_for(lambda member=member: "Mode:" in member.command("srvr"), 60)
+
     def received(self, ports: set[int]) -> int:
         """How many packets the members have got over the connections from these local ports."""
         connections = "".join(member.command("cons") for member in self.members)

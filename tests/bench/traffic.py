@@ -1,4 +1,4 @@
-"""Requests at a steady rate to one port of HAProxy: one process, one thread.
+"""Requests at a steady rate to ports of HAProxy, in turns: one process, one thread.
 
 Some go over connections of their own, the others over kept-alive ones. A request has failed when
 it does not get a 200 within ten seconds. A kept connection that HAProxy closes between two
@@ -9,6 +9,7 @@ The rate is open-loop, except that a kept connection carries one request at a ti
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import select
 import socket
@@ -18,6 +19,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+# What the reasons of failures on kept connections end with.
+KEPT = ", kept"
 _TURN_S = 0.0003
 _LIMIT_S = 10.0
 # A generator that stood still makes up for that much, not for more.
@@ -27,7 +30,8 @@ _ARREARS_S = 0.1
 class _Request:
     """One connection with at most one request on it."""
 
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, port: int, keep: bool) -> None:
+        self.place = ("127.0.0.1", port)
         self.keep = keep
         self.socket: socket.socket | None = None
         self.sent_at = 0.0
@@ -37,13 +41,15 @@ class _Request:
 
 
 class _Generator:
-    def __init__(self, port: int, fresh: float, kept: float, connections: int) -> None:
-        self._place = ("127.0.0.1", port)
+    def __init__(self, ports: list[int], fresh: float, kept: float, connections: int) -> None:
+        self._ports = itertools.cycle(ports)
         self._poll = select.epoll()
         self._open: dict[int, _Request] = {}
         self._fresh_every = 1 / fresh if fresh else None
         self._kept_every = 1 / kept if kept else None
-        self._kept = [_Request(keep=True) for _ in range(connections if kept else 0)]
+        self._kept = [
+            _Request(next(self._ports), keep=True) for _ in range(connections if kept else 0)
+        ]
         self._next_kept = 0
         self.requests = 0
         self.skipped = 0
@@ -61,7 +67,7 @@ class _Generator:
             now = time.monotonic()
             if not stopping:
                 while self._fresh_every and fresh_at <= now:
-                    self._send(_Request(keep=False))
+                    self._send(_Request(next(self._ports), keep=False))
                     fresh_at = max(fresh_at + self._fresh_every, now - _ARREARS_S)
                 while self._kept_every and kept_at <= now:
                     self._send_kept()
@@ -97,7 +103,7 @@ class _Generator:
             request.socket = socket.socket()
             request.socket.setblocking(False)
             request.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            request.socket.connect_ex(self._place)
+            request.socket.connect_ex(request.place)
             self._open[request.socket.fileno()] = request
             self._poll.register(request.socket, select.EPOLLIN)
         self._write(request)
@@ -156,7 +162,7 @@ class _Generator:
             self._fail(request, "no answer in time")
 
     def _fail(self, request: _Request, reason: str) -> None:
-        self.failures.append((request.sent_at, reason))
+        self.failures.append((request.sent_at, f"{reason}{KEPT if request.keep else ''}"))
         request.waiting = False
         self._close(request)
 
@@ -189,8 +195,8 @@ class Report:
 class Traffic:
     """The process, as the benchmark sees it. Rates are requests a second."""
 
-    def __init__(self, port: int, *, fresh: float, kept: float = 0, connections: int = 0) -> None:
-        options = (port, fresh, kept, connections)
+    def __init__(self, *ports: int, fresh: float, kept: float = 0, connections: int = 0) -> None:
+        options = (fresh, kept, connections, *ports)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.traffic", *map(str, options)],
             stdin=subprocess.PIPE,
@@ -205,13 +211,13 @@ class Traffic:
 
 def _main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("port", type=int)
     parser.add_argument("fresh", type=float)
     parser.add_argument("kept", type=float)
     parser.add_argument("connections", type=int)
+    parser.add_argument("ports", type=int, nargs="+")
     options = parser.parse_args()
     began = time.monotonic()
-    generator = _Generator(options.port, options.fresh, options.kept, options.connections)
+    generator = _Generator(options.ports, options.fresh, options.kept, options.connections)
     generator.run(sys.stdin.fileno())
     report: dict[str, Any] = {
         "requests": generator.requests,

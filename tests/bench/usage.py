@@ -18,6 +18,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def descriptors(pid: int) -> int:
+    """How many it has open."""
+    return len([*Path(f"/proc/{pid}/fd").iterdir()])
+
+
 def tcp_ports(pid: int) -> set[int]:
     """The local ports of its connections over IPv4."""
     own = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import socket
@@ -9,17 +10,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from kazoo.security import make_digest_acl
+from passes import passes
 
 from programs import free_port, get, wait_for
 from selvage.haproxy import services_file
 from selvage.haproxy.master import Master
 from selvage.haproxy.runtime import Runtime
+from selvage.haproxy.sections import NOTHING, Section
+from selvage.haproxy.servers import Server
 from selvage.haproxy.socket import HAProxyUnavailable
 from selvage.reconciler.passes import Limits
 from selvage.reconciler.prober import Prober
@@ -602,6 +607,33 @@ def test_a_reload_that_fails_is_rolled_back(fabric, monkeypatch):
     fabric.haproxy.stop()
     fabric.haproxy.start()
     assert fabric.answers(port) == {"one", "two"}
+
+
+def test_changes_leave_nothing_behind_in_memory(fabric):
+    """The file's sections, and the servers in them, are all that there is of either."""
+    fabric.service()
+    fabric.service("orders")
+    one, two, other = (fabric.instance(name) for name in ("one", "two", "other"))
+    reconciler = fabric.reconciler()
+
+    def change(number):
+        data = f'{{"host":"127.0.0.1","port":{one.port},"weight":{1 + number % 200}}}'
+        found = {"one": data.encode(), two.child: b""} if number % 3 else {"one": data.encode()}
+        passes(reconciler, {"inventory": found, "orders": {other.child: b""}})
+
+    def kept():
+        gc.collect()
+        return Counter(
+            type(o).__name__ for o in gc.get_objects() if isinstance(o, Section | Server)
+        )
+
+    for number in range(10):
+        change(number)
+    before = kept()
+    for number in range(10, 100):
+        change(number)
+    assert kept() == before
+    assert before["Section"] == len(fabric.settings().services) + len([NOTHING])
 
 
 def test_concurrent_runs_take_turns(fabric):

@@ -7,11 +7,13 @@ change costs what it concerns.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..catalogue import SERVICE_NAME
+from .lines import parse_server
+from .servers import Server, by_name
 
 HEADER: Final = """\
 # Written by Selvage's reconciler. Edits are overwritten: change the catalogue (fabric_services)
@@ -26,11 +28,14 @@ _BIND: Final = re.compile(r"^    bind 127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
 class Section:
     """What the file says about one service.
 
-    `variable` is its line in the global section, empty when there is none; `listen` its proxy.
+    `variable` is its line in the global section, empty when there is none; `listen` its proxy, and
+    `servers` what that says of servers, sorted. They are kept here so that they are parsed once,
+    and forgotten with their section.
     """
 
     variable: str
     listen: str
+    servers: tuple[Server, ...] = field(compare=False)
 
     @property
     def port(self) -> int | None:
@@ -39,7 +44,7 @@ class Section:
         return int(match[1]) if match else None
 
 
-NOTHING: Final = Section("", "")
+NOTHING: Final = Section("", "", ())
 
 
 def variable_name(service: str) -> str:
@@ -78,6 +83,17 @@ def split(text: str) -> dict[str, Section]:
         if line:
             lines.append(f"{line}\n")
     return {
-        name: Section(variables.get(variable_name(name), ""), "".join(found))
+        name: Section(
+            variable=variables.get(variable_name(name), ""),
+            listen="".join(found),
+            servers=_servers(name, found),
+        )
         for name, found in listens.items()
     }
+
+
+def _servers(name: str, lines: Iterable[str]) -> tuple[Server, ...]:
+    # Only lines as we write them count; others are skipped, because the file is made anew in any
+    # case and half of it is worth more than none.
+    parsed = (parse_server(name, line.removesuffix("\n")) for line in lines)
+    return by_name({server.name: server for server in parsed if server is not None}.values())

@@ -9,21 +9,14 @@ which options it was loaded with (`get var`).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
 
-from ..catalogue import MAX_CONNECTIONS, WEIGHT_MAX, Service
-from ..formats.grammar import parse_address
+from ..catalogue import Service
+from .lines import own_arguments, shared_options
 from .sections import Section, assemble, variable_name
-from .servers import Server, by_name, server_name
-
-_SERVER: Final = re.compile(
-    r"    server \S+ (\S+):([0-9]{1,5}) weight ([0-9]{1,3})( backup)?"
-    r"(?: maxconn ([0-9]{1,7}))?( disabled)? (?P<options>check .+)"
-)
+from .servers import Server, by_name
 
 
 @dataclass(frozen=True)
@@ -54,18 +47,17 @@ def options_in(section: Section) -> Options | None:
     Only for a section as `section` writes it.
     """
     lines, servers = [], ""
-    for line in section.listen.splitlines()[1:]:
-        match = _SERVER.fullmatch(line)
-        if match is None:
+    for line in section.listen.split("\n")[1:]:
+        shared = shared_options(line)
+        servers = shared or servers
+        if line and shared is None:
             lines.append(line.removeprefix("    "))
-        else:
-            servers = match["options"]
     return Options(section.variable, tuple(lines), servers) if servers else None
 
 
 def server_arguments(options: Options, server: Server) -> str:
     """What follows the server's name, in its line and in `add server`."""
-    return f"{_own_arguments(server)} {options.servers}"
+    return f"{own_arguments(server)} {options.servers}"
 
 
 @lru_cache(1024)
@@ -77,10 +69,12 @@ def fingerprint(service: Service) -> str:
 
 def section(name: str, options: Options, servers: Sequence[Server]) -> Section:
     """What the services file says about a service. The same input gives the same bytes."""
-    lines = [*options.lines, *_server_lines(options, servers)]
+    ordered = by_name(servers)
+    lines = [*options.lines, *_server_lines(options, ordered)]
     return Section(
         variable=options.variable,
         listen=f"listen {name}\n" + "".join(f"    {line}\n" for line in lines),
+        servers=ordered,
     )
 
 
@@ -89,20 +83,6 @@ def render(services: Sequence[Service], servers: Mapping[str, Sequence[Server]])
     return assemble(
         {s.name: section(s.name, options_of(s), servers.get(s.name, ())) for s in services}
     )
-
-
-@lru_cache(1024)
-def parse_servers(name: str, found: Section) -> tuple[Server, ...]:
-    """The servers in a service's section, sorted.
-
-    Only lines as `section` writes them count; others are skipped, because the file is made anew in
-    any case and half of it is worth more than none.
-    """
-    servers = {}
-    for line in found.listen.split("\n"):
-        if (server := _parse_server(name, line)) is not None:
-            servers[server.name] = server
-    return by_name(servers.values())
 
 
 def _options(service: Service) -> Iterator[str]:
@@ -157,44 +137,5 @@ def _server_options(service: Service) -> str:
 
 
 def _server_lines(options: Options, servers: Sequence[Server]) -> Iterator[str]:
-    for server in by_name(servers):
+    for server in servers:
         yield f"server {server.name} {server_arguments(options, server)}"
-
-
-def _own_arguments(server: Server) -> str:
-    host = f"[{server.address}]" if ":" in server.address else server.address
-    arguments = f"{host}:{server.port} weight {server.weight}"
-    if server.backup:
-        arguments += " backup"
-    if server.max_connections is not None:
-        arguments += f" maxconn {server.max_connections}"
-    if server.disabled:
-        arguments += " disabled"
-    return arguments
-
-
-def _parse_server(service: str, line: str) -> Server | None:
-    match = _SERVER.fullmatch(line)
-    if match is None:
-        return None
-    host, port, weight, backup, limit, disabled, _ = match.groups()
-    try:
-        address = parse_address(host.strip("[]"))
-    except ValueError:
-        return None
-    server = Server(
-        name=server_name(service, address, int(port)),
-        address=address,
-        port=int(port),
-        weight=int(weight),
-        backup=backup is not None,
-        max_connections=int(limit) if limit else None,
-        disabled=disabled is not None,
-    )
-    in_range = (
-        1 <= server.port <= 65_535
-        and server.weight <= WEIGHT_MAX
-        and (server.max_connections is None or 1 <= server.max_connections <= MAX_CONNECTIONS)
-    )
-    written = f"    server {server.name} {_own_arguments(server)} "
-    return server if in_range and line.startswith(written) else None

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator, Sequence
 from ..catalogue import Service
 from ..haproxy.sections import NOTHING, Section, split
 from ..haproxy.servers import LiveServer, LiveService, Server
-from ..haproxy.text import parse_servers, render
+from ..haproxy.text import render
 from .circumstances import Circumstances
 
 
 def edited(services: Sequence[Service], text: str) -> bool:
     """Whether the text of the services file is another than we would have written."""
-    servers = {name: parse_servers(name, section) for name, section in split(text).items()}
+    servers = {name: section.servers for name, section in split(text).items()}
     return text != render(services, servers)
 
 

@@ -5,31 +5,27 @@ Pure: the same input gives the same plan, and the plan of a world that is as it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..catalogue import Service
 from ..formats.registrations import Reading
 from ..haproxy.sections import NOTHING, Section
-from ..haproxy.servers import LiveServer, LiveService, Server, by_name, server_name
-from ..haproxy.text import Options, fingerprint, options_in, options_of, parse_servers
+from ..haproxy.servers import LiveServer, LiveService, Server, by_name
+from ..haproxy.text import Options, fingerprint, options_in, options_of
 from ..haproxy.text import section as render_section
+from .baseline import as_live, staying
 from .circumstances import Circumstances
 from .drift import closed, differences, edits
 from .guards import objection
 from .steps import (
     AddServer,
-    Admit,
-    Disable,
-    Drain,
     OpenFrontend,
     Remove,
     Replace,
-    SetMaxConnections,
-    SetWeight,
     Step,
-    Undrain,
 )
+from .transition import steps_between
 from .wanted import wanted_servers
 
 
@@ -135,11 +131,11 @@ def _plan_service(
 ) -> ServicePlan:
     kept = circumstances.kept.get(service.name)
     options = options_of(service) if kept is None else options_in(section)
-    filed = parse_servers(service.name, section)
+    filed = section.servers
     if options is None:
         return _as_it_was(service, reading, section, filed, kept)
-    found = live.servers if live is not None else () if running else tuple(map(_as_live, filed))
-    baseline = filed if live is None else _staying(service, live, filed)
+    found = live.servers if live is not None else () if running else tuple(map(as_live, filed))
+    baseline = filed if live is None else staying(service, live, filed)
     wanted = wanted_servers(service, reading.registrations, circumstances.zone)
     names = {server.name for server in wanted}
     taking = _taking(wanted)
@@ -168,7 +164,9 @@ def _plan_service(
     )
 
     reload = _reload_reason(service, live) if running and kept is None else None
-    steps = _steps(service, wanted, {server.name: server for server in found}, held is not None)
+    steps = steps_between(
+        service, wanted, {server.name: server for server in found}, held is not None
+    )
     added = {step.name for step in steps if isinstance(step, AddServer)}
     removed = {step.name for step in steps if isinstance(step, Remove)}
     changed = {step.name for step in steps} - added - removed
@@ -278,28 +276,6 @@ def _gap(
     return None
 
 
-def _staying(service: Service, live: LiveService, filed: tuple[Server, ...]) -> tuple[Server, ...]:
-    # A run persists before it applies, so a server that is in maintenance or drains without
-    # standing in the file is on its way out; with the file, it is on its way in.
-    known = {server.name: server for server in filed}
-    servers = []
-    for found in live.servers:
-        if found.name in known:
-            servers.append(known[found.name])
-        elif found.serves and found.name == server_name(service.name, found.address, found.port):
-            servers.append(
-                Server(
-                    name=found.name,
-                    address=found.address,
-                    port=found.port,
-                    weight=found.weight,
-                    backup=found.backup,
-                    max_connections=found.max_connections,
-                )
-            )
-    return by_name(servers)
-
-
 def _reload_reason(service: Service, live: LiveService | None) -> str | None:
     if live is None:
         return "new"
@@ -313,67 +289,3 @@ def _reopening(live: LiveService | None) -> str | None:
     # is raised that holds connections back.
     shut = live is not None and live.frontend not in ("open", "disabled")
     return f"was {live.frontend}" if live is not None and shut else None
-
-
-def _as_live(server: Server) -> LiveServer:
-    return LiveServer(
-        name=server.name,
-        address=server.address,
-        port=server.port,
-        weight=server.weight,
-        backup=server.backup,
-        max_connections=server.max_connections,
-        up=True,
-        checked=True,
-        maintenance=False,
-        draining=False,
-        sessions=0,
-    )
-
-
-def _steps(
-    service: Service, wanted: tuple[Server, ...], live: Mapping[str, LiveServer], held: bool
-) -> list[Step]:
-    joins: list[Step] = []
-    changes: list[Step] = []
-    drains: list[Step] = []
-    leaves: list[Step] = []
-    for server in wanted:
-        found = live.get(server.name)
-        if found is None:
-            joins.append(AddServer(server))
-        elif (server.address, server.port, server.backup) != (
-            found.address,
-            found.port,
-            found.backup,
-        ):
-            drains += _drain(found)
-            leaves.append(Replace(server, service.drain_ms))
-        elif server.disabled:
-            changes += _settings(server, found)
-            if not found.maintenance:
-                changes.append(Disable(server.name))
-        elif found.maintenance or not found.checked:
-            joins += [*_settings(server, found), Admit(server)]
-        elif found.draining:
-            joins += [*_settings(server, found), Undrain(server.name)]
-        else:
-            changes += _settings(server, found)
-    names = {server.name for server in wanted}
-    for name, found in sorted(live.items()):
-        if name not in names and not (held and found.serves):
-            drains += _drain(found)
-            leaves.append(Remove(name, service.drain_ms))
-    return joins + changes + drains + leaves
-
-
-def _settings(server: Server, found: LiveServer) -> Iterator[Step]:
-    if found.max_connections != server.max_connections:
-        yield SetMaxConnections(server.name, server.max_connections)
-    if found.weight != server.weight:
-        yield SetWeight(server.name, server.weight)
-
-
-def _drain(found: LiveServer) -> Iterator[Step]:
-    if found.serves:
-        yield Drain(found.name)

@@ -15,7 +15,6 @@ from pathlib import Path
 from ..formats.registrations import Reading
 from ..haproxy import services_file
 from ..haproxy.services_file import EMPTY
-from ..haproxy.text import parse_servers
 from ..planning.circumstances import Circumstances
 from ..registry.connection import RegistryUnavailable
 from ..registry.view import Content
@@ -167,7 +166,7 @@ class Reconciler:
         names |= {
             name
             for name, section in self._state.filed.sections.items()
-            if any(server.disabled for server in parse_servers(name, section))
+            if any(server.disabled for server in section.servers)
         }
         return frozenset(names) & self._names
 

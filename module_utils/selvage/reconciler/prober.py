@@ -43,7 +43,8 @@ class Probe:
         self._fresh_s = fresh_s
         self._clock = clock
         self._again = again
-        self._deadline = clock() + limit_s
+        self._begun = clock()
+        self._deadline = self._begun + limit_s
         self._answered = 0.0
         self.future: Future[checks.CheckResult] = Future()
 
@@ -58,6 +59,11 @@ class Probe:
         else:
             self._answered = self._clock()
             self.future.set_result(result)
+
+    @property
+    def age_s(self) -> float:
+        """Since when it is under way."""
+        return self._clock() - self._begun
 
     @property
     def service(self) -> str:

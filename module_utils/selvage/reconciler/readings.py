@@ -104,8 +104,8 @@ class Readings:
         """
         self._resolver.refresh()
         self._unread |= self._resolver.changed()
-        for name, found in content.items():
-            known = self._known[name]
+        for name, known in self._known.items():
+            found = content[name]
             if known.reading is None or not (known.content is found or known.content == found):
                 self._unread.add(name)
         now = self._clock()

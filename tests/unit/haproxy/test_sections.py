@@ -51,7 +51,7 @@ def test_what_belongs_to_no_service_is_left_out():
 
 
 def test_a_section_without_a_port_says_so():
-    assert Section("", "listen a\n    bind :80\n").port is None
+    assert Section("", "listen a\n    bind :80\n", ()).port is None
 
 
 @given(st.text())

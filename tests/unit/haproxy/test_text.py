@@ -8,7 +8,7 @@ from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts
 from selvage.formats.registrations import Registration
 from selvage.haproxy.sections import HEADER, variable_name
 from selvage.haproxy.servers import Server, by_name, server_name
-from selvage.haproxy.text import fingerprint, options_of, render, server_arguments
+from selvage.haproxy.text import fingerprint, options_of, render, section, server_arguments
 from strategies import catalogues, names, registrations, servers_in, wanted_server
 
 INVENTORY = Service("inventory", 3000)
@@ -171,6 +171,9 @@ def test_servers_survive_the_file(services, data):
     }
     text = render(services, servers)
     assert servers_in(text) == {name: by_name(s) for name, s in servers.items()}
+    for service in services:
+        own = servers.get(service.name, ())
+        assert section(service.name, options_of(service), own).servers == by_name(own)
     assert render(services[::-1], {n: s[::-1] for n, s in reversed(servers.items())}) == text
 
 

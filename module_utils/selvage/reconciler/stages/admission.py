@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import TimeoutError as NotYet
 from concurrent.futures import as_completed, wait
 
 from ...catalogue import Service
+from ...formats.registrations import Reading
+from ...haproxy.sections import Section
 from ...haproxy.servers import LiveService, Server
 from ...planning.plan import Plan
 from ...planning.steps import AddServer, Admit
-from ..prober import Prober
+from ...planning.wanted import wanted_servers
+from ..prober import Probe, Prober
 
 # A step that gives a server traffic, with its service.
 Join = tuple[str, AddServer | Admit]
@@ -45,11 +48,30 @@ def begin(
     probes = [prober.start(services[name], server) for name, server in wanted.values()]
     waiting = {service.name for service in plan.services if service.waiting}
     decisive = [probe for probe in probes if probe.service in waiting]
-    open_yet = {probe.future for probe in decisive if probe.healthy is None}
-    if not open_yet and not any(probe.healthy for probe in decisive):
+    undecided = [probe for probe in decisive if probe.healthy is None]
+    if not undecided and not any(probe.healthy for probe in decisive):
         return False
-    wait(open_yet, patience_s)
+    wait([probe.future for probe in undecided], _left_s(undecided, patience_s))
     return True
+
+
+def anticipate(
+    services: Iterable[Service],
+    readings: Mapping[str, Reading],
+    filed: Mapping[str, Section],
+    zone: str | None,
+    prober: Prober,
+) -> None:
+    """Begin the probes of servers that the services file has not, before HAProxy is looked at.
+
+    It takes as long to say what it runs as most instances take to answer.
+    """
+    for service in services:
+        known = {server.name for server in filed[service.name].servers}
+        registrations = readings[service.name].registrations
+        for server in wanted_servers(service, registrations, zone):
+            if server.name not in known:
+                prober.start(service, server)
 
 
 def fresh(plan: Plan, live: Mapping[str, LiveService], at_most: int) -> list[tuple[str, Server]]:
@@ -78,9 +100,15 @@ def decided(
             waiting[probe.future] = (name, step, probe)
         else:
             yield name, step, probe.healthy
+    left_s = _left_s([probe for *_, probe in waiting.values()], patience_s)
     with contextlib.suppress(NotYet):
-        for future in as_completed([*waiting], patience_s):
+        for future in as_completed([*waiting], left_s):
             name, step, probe = waiting.pop(future)
             yield name, step, probe.healthy
     for name, step, probe in waiting.values():
         yield name, step, probe.healthy
+
+
+def _left_s(probes: Sequence[Probe], patience_s: float) -> float:
+    """How long to wait for them: those that were waited for before have had their time."""
+    return max([0.0, *(patience_s - probe.age_s for probe in probes)])

@@ -95,6 +95,8 @@ class Pass:
     def _look(self, names: Collection[str] | None) -> tuple[Sight, Plan]:
         state = self._state
         kept = {} if names is None else state.rejected
+        if names is not None:
+            self._anticipate(names)
         sight = look(self._runtime, state.filed, names)
         plan = self._plan(sight, kept)
         if names is not None and (plan.reload is not None or sight.live is None):
@@ -106,6 +108,12 @@ class Pass:
         if admission.begin(plan, state.prober, services, names, self._patience_s):
             plan = self._plan(sight, kept)
         return sight, plan
+
+    def _anticipate(self, names: Collection[str]) -> None:
+        planner, filed = self._planner, self._state.filed.sections
+        changed = [planner.services[n] for n in names if n in filed and n in planner.readings]
+        zone = planner.circumstances.zone
+        admission.anticipate(changed, planner.readings, filed, zone, self._state.prober)
 
     def _plan(self, sight: Sight, kept: Mapping[str, str]) -> Plan:
         probes = self._state.prober.probes
@@ -200,7 +208,9 @@ class Pass:
         done = Applier(
             services, state.prober, self._drains, self._sender, self._count, self._patience_s
         ).apply(plan, live)
-        if self._dry_run or not self._sender.commands:
+        if self._dry_run:
+            return account.Left(replace(plan, services=()))
+        if not self._sender.commands:
             return account.unchanged(plan, live, done)
         touched = {name for name, _ in plan.steps()}
         runs = {**live, **self._runtime.services(touched)}
