@@ -48,7 +48,9 @@ class View:
         self.before = {}
         self._call, self.client._call = self.client._call, self._counted
         self.now = 0.0
-        self.view = RegistryView(self.client, root, most, self.changes.release, lambda: self.now)
+        self.view = RegistryView(
+            self.client, root, guards(**most), self.changes.release, lambda: self.now
+        )
 
     def _counted(self, request, answer):
         kind = KINDS[request.type]
