@@ -1,22 +1,22 @@
 """What HAProxy says about itself, read from whole answers. Pure.
 
-Only a newline ends a line of HAProxy's: the words of an instance, which `show stat` quotes, may
-hold whatever else Unicode takes for the end of one, and with HAProxy 2.6 newlines too.
+`show stat` has words of instances in it: what they answered to HAProxy's checks. They may hold
+newlines, with HAProxy 2.6, and whatever else Unicode takes for the end of a line. HAProxy quotes
+them then (RFC 4180), and what it quotes is taken out before anything is read.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ..formats.grammar import printable
 from .servers import Frontend, LiveServer, LiveService
 
+_QUOTED: Final = re.compile(r',"[^"]*+(?:""[^"]*+)*+"(?=,)')
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})\b.*")
 _VARIABLE: Final = re.compile(r"(\S+): type=(\S+) value=<(.*)>")
 
@@ -60,7 +60,9 @@ class Answer:
     """
 
     def __init__(self, text: str) -> None:
-        self._lines = io.StringIO(text, newline="\n")
+        # What follows the last newline is no line, and nothing in an answer that is whole.
+        *self._lines, self._rest = _QUOTED.sub(",", text).split("\n")
+        self._next = 0
 
     def variable(self, name: str) -> str | None:
         """`get var`: the text in a variable, None when there is none."""
@@ -75,14 +77,14 @@ class Answer:
     def backends(self) -> list[str]:
         """`show backend`: the names of all proxies that have servers."""
         self._expect("# name")
-        return [*self._paragraph()]
+        return self._paragraph()
 
     def services(self, proxy: str | None) -> dict[str, LiveService] | None:
         """`show servers state`, `show stat`: proxies as they run, without their fingerprints.
 
         The `proxy` that was asked for, or all if that is None; None when it is not there.
         """
-        states, rows = self._states(), [*self._stat()]
+        states, rows = self._states(), self._stat()
         if states is None:
             return None
         frontends: dict[str, Frontend] = {}
@@ -105,7 +107,7 @@ class Answer:
         """`show info`, after which nothing comes."""
         said = dict(line.split(":", 1) for line in (self._first(), *self._paragraph()))
         version = _VERSION.fullmatch(said.get("Version", "").strip())
-        if version is None or self._lines.read():
+        if version is None or self._rest or self._next != len(self._lines):
             raise ValueError("it does not end with what HAProxy says about its process")
         return Process(
             pid=int(said.get("Pid", "")),
@@ -119,23 +121,17 @@ class Answer:
             return None
         if line != "1":
             raise ValueError(f"not the state of servers: {printable(line)}")
-        pick, width = _columns(self._line().removeprefix("# ").split(" "), _STATE)
-        rows = (line.split(" ") for line in self._paragraph())
-        return {(row[0], row[1]): row for row in map(pick, _whole(rows, width))}
+        header, *lines = self._paragraph()
+        rows = _table(header.removeprefix("# "), lines, " ", _STATE)
+        return {(row[0], row[1]): row for row in rows}
 
-    def _stat(self) -> Iterator[tuple[str, ...]]:
-        rows = csv.reader(self._lines, strict=True)
-        try:
-            header = next((row for row in rows if row), [""])
-            if header == ["No such proxy."]:
-                return
-            if not header[0].startswith("# "):
-                raise ValueError(f"not statistics: {printable(header[0])}")
-            header[0] = header[0].removeprefix("# ")
-            pick, width = _columns(header, _STAT)
-            yield from map(pick, _whole(_until_blank(rows), width))
-        except csv.Error as error:
-            raise ValueError(f"not statistics: {error}") from error
+    def _stat(self) -> list[tuple[str, ...]]:
+        header = self._first()
+        if header == "No such proxy.":
+            return []
+        if not header.startswith("# "):
+            raise ValueError(f"not statistics: {printable(header)}")
+        return _table(header.removeprefix("# "), self._paragraph(), ",", _STAT)
 
     def _first(self) -> str:
         """The next line that is not blank: HAProxy 2.6 closes some answers with a blank line."""
@@ -143,14 +139,17 @@ class Answer:
             pass
         return line
 
-    def _paragraph(self) -> Iterator[str]:
-        return iter(self._line, "")
+    def _paragraph(self) -> list[str]:
+        """The lines up to the next blank one."""
+        start, end = self._next, self._lines.index("", self._next)
+        self._next = end + 1
+        return self._lines[start:end]
 
     def _line(self) -> str:
-        line = self._lines.readline()
-        if not line.endswith("\n"):
+        self._next += 1
+        if self._next > len(self._lines):
             raise ValueError("it is cut off")
-        return line[:-1]
+        return self._lines[self._next - 1]
 
     def _expect(self, expected: str) -> None:
         line = self._first()
@@ -158,26 +157,18 @@ class Answer:
             raise ValueError(f"expected {expected!r}, got {printable(line)}")
 
 
-def _columns(
-    header: Sequence[str], names: Sequence[str]
-) -> tuple[Callable[[Sequence[str]], tuple[str, ...]], int]:
-    """How to take the columns of these names from a row, and how many a row has."""
-    return operator.itemgetter(*(header.index(name) for name in names)), len(header)
-
-
-def _whole(rows: Iterator[list[str]], width: int) -> Iterator[list[str]]:
-    for row in rows:
-        if len(row) != width:
-            raise ValueError(f"a row of {len(row)} columns instead of {width}")
-        yield row
-
-
-def _until_blank(rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    for row in rows:
-        if not row:
-            return
-        yield row
-    raise ValueError("it is cut off")
+def _table(
+    header: str, lines: Sequence[str], separator: str, columns: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """These columns of each line, all of which have as many as the header."""
+    names = header.split(separator)
+    places = [names.index(column) for column in columns]
+    pick: Callable[[Sequence[str]], tuple[str, ...]] = operator.itemgetter(*places)
+    separators, splits = len(names) - 1, max(places) + 1
+    for line in lines:
+        if line.count(separator) != separators or '"' in line:
+            raise ValueError(f"not a row of {len(names)} columns: {printable(line)}")
+    return [pick(line.split(separator, splits)) for line in lines]
 
 
 def _frontend(status: str, limit: str) -> Frontend:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from selvage.haproxy.answers import Answer, Process
 from selvage.haproxy.servers import LiveServer, LiveService
@@ -94,3 +99,14 @@ def test_a_server_in_one_list_only_is_left_out():
     answer = Answer(text)
     assert answer.backends() == ["inventory"]
     assert answer.services(None) == {"inventory": LiveService("inventory", None, (A,))}
+
+
+@given(st.text(st.sampled_from('",\n\r\v\u2028 a0#:') | st.characters(codec="utf-8"), max_size=60))
+def test_whatever_an_instance_says_is_left_out(words):
+    """As the csv module, which reads the same format, writes it."""
+    file = io.StringIO(newline="")
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(["# pxname", "svname", "scur", "slim", "status", "bck", "type", "last_chk", ""])
+    rows.writerow(["inventory", "a", "3", "7", "UP", "0", "2", words, ""])
+    rows.writerow(["inventory", "b", "0", "", "UP", "0", "2", words, ""])
+    assert read(VARIABLE + STATE + file.getvalue() + "\n" + INFO) == read(WHOLE)
