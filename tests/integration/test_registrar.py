@@ -117,9 +117,9 @@ class Registrar:
     def write(self) -> None:
         self.config.write_text(json.dumps(self.document))
 
-    def short_session(self) -> None:
+    def short_session(self, seconds: int = 2) -> None:
         hosts = self.document["registry"]["hosts"][:1]
-        self.document["registry"] |= {"hosts": hosts, "session_timeout": "2s"}
+        self.document["registry"] |= {"hosts": hosts, "session_timeout": f"{seconds}s"}
 
     def start(self, **pace: float) -> None:
         """The daemon, at another pace if one is given."""
@@ -717,17 +717,24 @@ def test_what_was_registered_by_hand_stays(
     assert reader.get(path)[0] == b"mine"
 
 
+def owner(reader: KazooClient, path: str) -> int | None:
+    """The session that the znode belongs to; None when it is not there."""
+    stat = reader.exists(path)
+    return stat.ephemeralOwner if stat else None
+
+
 def test_after_a_start_of_the_computer_the_former_session_is_waited_for(
     registrar: Registrar, clone: Registrar, reader: KazooClient, instance: Instance
 ) -> None:
     """The same host, as far as it knows; but so would a clone say."""
-    registrar.short_session()
+    # The next process has to be there before the former one's session ends.
+    registrar.short_session(10)
     path = started(registrar, reader, instance)
     former = reader.exists(path).ephemeralOwner
     registrar.tell(signal.SIGKILL)
     registrar.wait()
     clone.start()
-    wait_for(lambda: reader.exists(path) and reader.exists(path).ephemeralOwner != former)
+    wait_for(lambda: owner(reader, path) not in (None, former))
     assert "taken over" not in clone.log
     assert "<6>registered service=inventory" in clone.log
 
@@ -735,14 +742,15 @@ def test_after_a_start_of_the_computer_the_former_session_is_waited_for(
 def test_a_registration_of_a_registrar_that_kept_no_notes_is_waited_for(
     registrar: Registrar, reader: KazooClient, instance: Instance
 ) -> None:
-    registrar.short_session()
+    # The next process has to be there before the former one's session ends.
+    registrar.short_session(10)
     path = started(registrar, reader, instance)
     former = reader.exists(path).ephemeralOwner
     registrar.tell(signal.SIGKILL)
     registrar.wait()
     (registrar.folder / "sessions.json").unlink()
     registrar.start()
-    wait_for(lambda: reader.exists(path) and reader.exists(path).ephemeralOwner != former)
+    wait_for(lambda: owner(reader, path) not in (None, former))
     assert "waiting for the end of a session that is not ours" in registrar.log
     assert "taken over" not in registrar.log
 
