@@ -636,7 +636,7 @@ def test_one_znode_that_cannot_be_written_does_not_keep_back_the_others(
     reader.ensure_path(ROOT)
     reader.create(f"{ROOT}/blocked", acl=READ_ACL_UNSAFE)
     started(registrar, reader, instance)
-    assert "not done, trying again service=blocked" in registrar.log
+    wait_for(lambda: "not done, trying again service=blocked" in registrar.log)
 
 
 def test_a_clone_does_not_take_what_another_host_has(
