@@ -17,6 +17,7 @@ from programs import get, wait_for
 from selvage.haproxy.master import Master
 from selvage.haproxy.runtime import Runtime
 from selvage.haproxy.socket import HAProxyUnavailable
+from selvage.reconciler import passes as passes_module
 from selvage.reconciler.stages import one_pass
 
 
@@ -232,12 +233,12 @@ def test_a_socket_that_hangs_in_the_middle_is_told_and_made_good(
     contents = [{"inventory": {guest.child: b""}} for guest in (one, two)]
     passes(fabric.reconciler(), contents[0])
     told = hang(admin, word)
-    monkeypatch.setattr(one_pass, "Runtime", lambda path, _: Runtime(path, 1))
+    monkeypatch.setattr(passes_module, "Runtime", lambda path, _: Runtime(path, 1))
     with pytest.raises(HAProxyUnavailable) as failure:
         passes(fabric.reconciler(), contents[1], until_told=True)
     assert str(failure.value).endswith("admin.sock.relay: HAProxy does not answer within 1 s")
     told.set()
-    monkeypatch.setattr(one_pass, "Runtime", Runtime)
+    monkeypatch.setattr(passes_module, "Runtime", Runtime)
     passes(fabric.reconciler(), contents[1])
     assert fabric.answers(port) == {"two"}
     assert haproxy.servers("inventory").keys() == {two.server("inventory")}
@@ -322,3 +323,39 @@ def test_a_reload_by_hand_and_ours_keep_their_distance(fabric, master, haproxy):
         )
         assert get(port) == "one"
     assert not fabric.reconcile().changed
+
+
+def test_what_was_asked_ahead_is_not_believed_for_long(fabric, haproxy):
+    fabric.service()
+    one = fabric.instance("one")
+    assert passes(fabric.reconciler(), {"inventory": {one.child: b""}}) == []
+    name = f"inventory/{one.server('inventory')}"
+    runtime = Runtime(str(haproxy.admin_socket), 5)
+
+    def drains():
+        (server,) = runtime.services({"inventory"})["inventory"].servers
+        return server.draining
+
+    runtime.ask_ahead({"inventory"})
+    time.sleep(0.02)
+    haproxy.ask(f"set server {name} state drain")
+    assert not drains(), "the answer of before"
+    assert drains(), "it is used once"
+    runtime.ask_ahead({"inventory"})
+    time.sleep(0.02)
+    haproxy.ask(f"set server {name} state ready")
+    time.sleep(0.1)
+    assert not drains(), "an answer that is old is not used"
+    runtime.ask_ahead({"inventory"})
+    runtime.close()
+    haproxy.ask(f"set server {name} state drain")
+    assert drains()
+
+
+def test_a_haproxy_that_is_away_is_told_by_who_needs_it(tmp_path):
+    runtime = Runtime(str(tmp_path / "admin.sock"), 5)
+    runtime.ask_ahead({"inventory"})
+    with pytest.raises(
+        HAProxyUnavailable, match=r"No such file or directory; is HAProxy running\?"
+    ):
+        runtime.services({"inventory"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
@@ -18,12 +18,15 @@ from .answers import Answer, Process
 from .commands import _CONFIRMATIONS, CommandRefused
 from .sections import variable_name
 from .servers import LiveService
-from .socket import HAProxyUnavailable, exchange
+from .socket import HAProxyUnavailable, Question, exchange
 
 _SERVICE: Final = re.compile(SERVICE_NAME)
 # HAProxy 3.2 takes 64 words a line.
 _VARIABLES_A_LINE: Final = 16
 _PAUSE_S: Final = 0.01
+# What was asked ahead is of use for as long as a pass that asks at once may take.
+_AHEAD_S: Final = 0.1
+_AHEAD_AT_MOST: Final = 4
 
 
 class Runtime:
@@ -34,6 +37,8 @@ class Runtime:
         self._timeout_s = timeout_s
         # Who answered the questions, the last one at the end.
         self._workers: list[Process] = []
+        # By their lines, the questions that were asked ahead.
+        self._ahead: dict[str, Question] = {}
 
     def execute(self, line: str) -> None:
         """Run commands made by this module's functions; raises `CommandRefused`.
@@ -62,6 +67,23 @@ class Runtime:
     def process(self) -> int:
         """The process id of the worker that answers."""
         return self._worker().pid
+
+    def ask_ahead(self, names: Collection[str]) -> None:
+        """Send the questions of `services`, which takes the answers if it is called soon.
+
+        Nothing for more services than a change or two has.
+        """
+        for name in names if len(names) <= _AHEAD_AT_MOST else ():
+            line = _line(_about(name))
+            # `services` asks anew, and says what is wrong.
+            with suppress(HAProxyUnavailable):
+                self._ahead[line] = Question(self._path, line, self._timeout_s, half_close=False)
+
+    def close(self) -> None:
+        """Do without the answers that nobody took."""
+        for question in self._ahead.values():
+            question.close()
+        self._ahead.clear()
 
     def services(self, names: Collection[str] | None = None) -> dict[str, LiveService]:
         """The proxies that run: all whose name a service could have, or those of `names`."""
@@ -94,11 +116,9 @@ class Runtime:
     def _each(self, names: Sequence[str]) -> dict[str, LiveService]:
         services = {}
         for name in names:
-            variable = variable_name(name)
-            with self._ask(
-                f"get var {variable}", f"show servers state {name}", f"show stat {name} 5 -1"
-            ) as answer:
-                fingerprint, found = answer.variable(variable), answer.services(name)
+            with self._ask(*_about(name)) as answer:
+                fingerprint = answer.variable(variable_name(name))
+                found = answer.services(name)
                 if found is not None:
                     services[name] = replace(found[name], fingerprint=fingerprint)
         return services
@@ -111,7 +131,7 @@ class Runtime:
     @contextmanager
     def _ask(self, *questions: str) -> Iterator[Answer]:
         """The answers to these questions, of which nothing is missing once the block has ended."""
-        answer = Answer(self._exchange("; ".join([*questions, "show info"])))
+        answer = Answer(self._exchange(_line(questions)))
         try:
             yield answer
             self._workers.append(answer.process())
@@ -122,4 +142,22 @@ class Runtime:
             ) from error
 
     def _exchange(self, line: str) -> str:
+        question = self._ahead.pop(line, None)
+        if question is not None:
+            if time.monotonic() < question.asked_at + _AHEAD_S:
+                return question.answer()
+            question.close()
         return exchange(self._path, line, self._timeout_s, half_close=False)
+
+
+def _about(name: str) -> tuple[str, ...]:
+    """The questions about one service."""
+    return (
+        f"get var {variable_name(name)}",
+        f"show servers state {name}",
+        f"show stat {name} 5 -1",
+    )
+
+
+def _line(questions: Sequence[str]) -> str:
+    return "; ".join([*questions, "show info"])

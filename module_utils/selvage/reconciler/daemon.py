@@ -175,7 +175,9 @@ class Daemon:
         result: Result | None = None
         self._unread_s = None
         try:
-            result = self._reconciler.run(lambda: self._read(verified=verified), whole=whole)
+            result = self._reconciler.run(
+                lambda: self._read(verified=verified), whole=whole, expected=self._view.stale
+            )
         except FAILURES as failure:
             problems: tuple[str, ...] = (str(failure),)
         else:

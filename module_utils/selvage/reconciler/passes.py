@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..formats.registrations import Reading
 from ..haproxy import services_file
+from ..haproxy.runtime import Runtime
 from ..haproxy.services_file import EMPTY
 from ..planning.circumstances import Circumstances
 from ..registry.connection import RegistryUnavailable
@@ -86,14 +87,20 @@ class Reconciler:
         whole: bool = True,
         dry_run: bool = False,
         released: Collection[str] = (),
+        expected: Collection[str] = (),
     ) -> Result:
         """One pass. `registry` is called under the lock, and knows every service of the settings.
 
         A pass that is not `whole` looks only at services whose registrations changed and at what
-        earlier passes left to do. While the registry is away a pass only sees to overrides. Raises
+        earlier passes left to do; about those that are `expected` to have changed HAProxy is asked
+        while the registry is read. While the registry is away a pass only sees to overrides. Raises
         one of `FAILURES`. A dry run changes nothing, in no file and no socket.
         """
-        with lock.held(self._directory / "lock", self._limits.lock_s, create=not dry_run):
+        haproxy = self._settings.haproxy
+        with (
+            lock.held(self._directory / "lock", self._limits.lock_s, create=not dry_run),
+            contextlib.closing(Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000)) as runtime,
+        ):
             memory = self._state.memory = self._memory.load()
             former = self._overrides
             self._overrides, problems = self._override_files.load(time.time())
@@ -101,11 +108,13 @@ class Reconciler:
                 # Those that ended have no effect: a disk that keeps them is told of elsewhere.
                 with contextlib.suppress(OSError):
                     self._override_files.clear(time.time())
-            self._state.filed = services_file.read(self._settings.haproxy, self._state.filed)
+            self._state.filed = services_file.read(haproxy, self._state.filed)
             # Until the pass has ended well, the next one has to look at everything.
             unfinished, self._unfinished = self._unfinished, None
             names: frozenset[str] | None
             away: RegistryUnavailable | None = None
+            if not whole:
+                runtime.ask_ahead(expected)
             try:
                 content = registry()
             except RegistryUnavailable as error:
@@ -121,7 +130,14 @@ class Reconciler:
                 names = None if whole else (changed | moved | (unfinished or set())) & self._names
                 planner = self._planner(memory, self._readings.latest, released)
             patience_s = self._limits.probe_s if dry_run else self._limits.probes_s
-            one = Pass(self._settings, planner, self._state, patience_s=patience_s, dry_run=dry_run)
+            one = Pass(
+                self._settings,
+                planner,
+                self._state,
+                runtime,
+                patience_s=patience_s,
+                dry_run=dry_run,
+            )
             try:
                 passed = one.run(names)
             finally:

@@ -83,6 +83,12 @@ class RegistryView:
         """What was read last. A service that did not change is the same object as before."""
         return {**dict.fromkeys(self._guards, _UNREAD), **self._content}
 
+    @property
+    def stale(self) -> frozenset[str]:
+        """The services of which something is to be read."""
+        with self._lock:
+            return frozenset(self._unfinished())
+
     def expire(self) -> None:
         """Mark everything as stale."""
         self._half.clear()

@@ -73,11 +73,20 @@ def test_what_is_withdrawn_is_not_run(tasks):
 
 
 def test_threads_end_when_there_is_nothing_to_do(tasks):
-    workers = Workers("short-lived", 16)
+    workers = Workers("short-lived", 16, rest_s=0.1)
     hang(workers, tasks, "a", 4)
     tasks.release.set()
     wait_for(lambda: not any(t.name == "short-lived" for t in threading.enumerate()))
     assert len(tasks.begun) == 4
+
+
+def test_one_thread_stays_for_the_next_task():
+    workers, threads = Workers("staying", 16), []
+    for number in range(3):
+        workers.submit("a", lambda: threads.append(threading.get_ident()))
+        wait_for(lambda number=number: len(threads) > number and workers._rests)
+    assert len({*threads}) == 1
+    assert [t.name for t in threading.enumerate()].count("staying") == 1
 
 
 def test_a_host_without_threads_delays_a_task_and_loses_none(tasks, monkeypatch):

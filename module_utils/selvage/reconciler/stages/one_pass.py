@@ -51,6 +51,7 @@ class Pass:
         settings: Settings,
         planner: Planner,
         state: State,
+        runtime: Runtime,
         *,
         patience_s: float,
         dry_run: bool,
@@ -61,7 +62,7 @@ class Pass:
         self._state = state
         self._patience_s = patience_s
         self._dry_run = dry_run
-        self._runtime = Runtime(settings.haproxy.admin_socket, timeout_s)
+        self._runtime = runtime
         self._master = Master(settings.haproxy.master_socket, timeout_s)
         self._sender = Sender(self._runtime, dry_run, self._count)
         self._drains = Drains(state.memory.drains, now())
