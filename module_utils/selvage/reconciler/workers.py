@@ -16,8 +16,8 @@ class Workers:
     An owner gets at most half of the threads that the others leave, so that the next owner finds
     some, whatever hangs. Its other tasks wait in the order in which they came.
 
-    Starting a thread takes about as long as a short task: one that has nothing to do stays for
-    `rest_s` seconds.
+    Starting a thread takes about as long as a short task. So a thread that begins starts the next
+    one, while whoever submits goes on; and one that has nothing to do stays for `rest_s` seconds.
     """
 
     def __init__(self, name: str, most: int, rest_s: float = 60.0) -> None:
@@ -25,26 +25,19 @@ class Workers:
         self._most = most
         self._rest_s = rest_s
         self._lock = threading.Lock()
-        self._given = threading.Condition(self._lock)
-        self._rests = False
-        # What the thread that rests is to do now.
-        self._gift: _Turn | None = None
         # The owner whose turn is next comes first.
         self._queues: dict[Hashable, dict[Task, None]] = {}
         self._running: Counter[Hashable] = Counter()
+        # One thread at most has been called and has not come yet, and one at most rests.
+        self._called = False
+        self._call_heard = threading.Condition(self._lock)
+        self._rests = False
 
     def submit(self, owner: Hashable, task: Task) -> None:
         """Run this task, once, as soon as a thread is free for its owner."""
         with self._lock:
             self._queues.setdefault(owner, {})[task] = None
-            turn = self._turn()
-            if turn is None:
-                return
-            if self._rests and self._gift is None:
-                self._gift = turn
-                self._given.notify()
-            else:
-                self._start(*turn)
+            self._call()
 
     def withdraw(self, owner: Hashable, task: Task) -> None:
         """Do not run this task, unless it runs already."""
@@ -54,53 +47,65 @@ class Workers:
             if not queue:
                 self._queues.pop(owner, None)
 
-    def _start(self, owner: Hashable, task: Task) -> None:
-        thread = threading.Thread(
-            target=self._work, args=(owner, task), name=self._name, daemon=True
-        )
+    def _call(self) -> None:
+        """Have one thread more come, if there is something for it to do."""
+        if self._called or self._due() is None:
+            return
+        self._called = True
+        if self._rests:
+            self._call_heard.notify()
+            return
         try:
-            thread.start()
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
         except RuntimeError:
             # This host has no more threads. The task waits for one of those that run.
-            self._end(owner)
-            self._queues.setdefault(owner, {})[task] = None
+            self._called = False
 
-    def _work(self, owner: Hashable, task: Task) -> None:
-        turn: _Turn | None = owner, task
+    def _work(self) -> None:
+        with self._lock:
+            turn = self._come()
         while turn is not None:
             owner, task = turn
             try:
                 task()
             finally:
                 with self._lock:
-                    self._end(owner)
+                    self._running[owner] -= 1
+                    if not self._running[owner]:
+                        del self._running[owner]
             with self._lock:
-                turn = self._turn() or self._rest()
+                turn = self._take() or self._rest()
+
+    def _come(self) -> _Turn | None:
+        self._called = False
+        return self._take()
 
     def _rest(self) -> _Turn | None:
         if self._rests:
             return None
         self._rests = True
-        self._given.wait_for(lambda: self._gift is not None, self._rest_s)
+        called = self._call_heard.wait_for(lambda: self._called, self._rest_s)
         self._rests = False
-        turn, self._gift = self._gift, None
-        return turn
+        return self._come() if called else None
 
-    def _end(self, owner: Hashable) -> None:
-        self._running[owner] -= 1
-        if not self._running[owner]:
-            del self._running[owner]
+    def _take(self) -> _Turn | None:
+        """Whose task is next; it counts as running from now on."""
+        owner = self._due()
+        if owner is None:
+            return None
+        queue = self._queues.pop(owner)
+        task = next(iter(queue))
+        del queue[task]
+        if queue:
+            self._queues[owner] = queue
+        self._running[owner] += 1
+        self._call()
+        return owner, task
 
-    def _turn(self) -> _Turn | None:
-        """Who is next, and counts as running from now on."""
+    def _due(self) -> Hashable | None:
         total = self._running.total()
-        for owner, queue in self._queues.items():
+        for owner in self._queues if total < self._most else ():
             own = self._running[owner]
-            if total < self._most and own < max(1, (self._most - total + own) // 2):
-                task = next(iter(queue))
-                del queue[task], self._queues[owner]
-                if queue:
-                    self._queues[owner] = queue
-                self._running[owner] += 1
-                return owner, task
+            if own < max(1, (self._most - total + own) // 2):
+                return owner
         return None

@@ -70,6 +70,7 @@ def test_a_server_is_probed_once_until_it_is_forgotten(instances):
 def test_who_does_not_answer_in_time_counts_as_sick(instances):
     prober = instances.prober(limit_s=5.0)
     many = [prober.start(SERVICE, server(n)) for n in range(100)]
+    wait_for(lambda: len(instances.calls) == len(many))
     instances.now = 4.9
     assert {probe.healthy for probe in many} == {None}
     instances.now = 5.0
