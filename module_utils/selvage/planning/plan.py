@@ -18,13 +18,7 @@ from .baseline import as_live, staying
 from .circumstances import Circumstances
 from .drift import closed, differences, edits
 from .guards import objection
-from .steps import (
-    AddServer,
-    OpenFrontend,
-    Remove,
-    Replace,
-    Step,
-)
+from .steps import AddServer, OpenFrontend, Remove, Replace, Step
 from .transition import steps_between
 from .wanted import wanted_servers
 

@@ -90,7 +90,7 @@ def _client(settings: RegistrySettings) -> KazooClient:
     )
 
 
-class _Handler(SequentialThreadingHandler):  # type: ignore[misc]
+class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types.
     """kazoo's own, but for how long it waits for a host to take a connection.
 
     With `connect_timeout` all hosts are tried. kazoo gives each the whole time of a session.

@@ -41,10 +41,10 @@ class RegistryView:
     """The instances of some services, read on demand: only what has changed since the last read.
 
     `services` has the guards of each: a service with more registrations than they allow is not
-    read. With `on_change`, every node that is read is watched: changes
-    mark what is stale and call `on_change` on kazoo's thread. kazoo does not set its watches again
-    after a lost connection: call `expire` whenever the client becomes CONNECTED, and now and then,
-    in case a watch was missed. Reading is for one thread; `clock` tells seconds.
+    read. With `on_change`, every node that is read is watched: changes mark what is stale and call
+    `on_change` on kazoo's thread. kazoo does not set its watches again after a lost connection:
+    call `expire` whenever the client becomes CONNECTED, and now and then, in case a watch was
+    missed. Reading is for one thread; `clock` tells seconds.
 
     Who watches is in a hurry: then a service that has much to read is read in turns (`Shares`), and
     is what it was before until it has been read completely.
