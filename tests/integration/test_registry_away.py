@@ -108,3 +108,20 @@ def test_the_reconciler_comes_back_to_a_registry_that_was_restored(own_fabric, o
         # It watches, too.
         own_fabric.deregister(one.child)
         wait_for(lambda: own_fabric.answers(port) == {"two"})
+
+
+def test_the_watchdog_need_not_wait_for_a_member_that_hangs(own_fabric, own_daemon):
+    """A session may be longer than the unit's WatchdogSec, of which this daemon has two seconds."""
+    own_fabric.service()
+    own_fabric.document["registry"]["session_timeout"] = "10m"
+    # With each fifth resync everything is read anew.
+    own_fabric.document["resync_interval"] = "1s"
+    own_daemon.start()
+    own_fabric.zookeeper.send(signal.SIGSTOP)
+    try:
+        # The other end of waiting is a connection that kazoo gives up.
+        wait_for(lambda: "does not answer (KazooTimeoutError)" in own_daemon.log)
+        wait_for(lambda: own_daemon.heard("WATCHDOG=1"))
+    finally:
+        own_fabric.zookeeper.send(signal.SIGCONT)
+    wait_for(lambda: "all is well again" in own_daemon.log)

@@ -197,7 +197,9 @@ class Daemon:
     def _read(self, *, verified: bool) -> Content:
         if not self._session.connected:
             raise RegistryUnavailable("the registry is away; HAProxy goes on with what it has")
+        # Nobody feeds the watchdog meanwhile, and a session may be longer than its patience.
         limit_s = self._settings.registry.session_timeout_ms / 1000
+        limit_s = min(limit_s, systemd.watchdog_seconds() or limit_s)
         if verified:
             self._view.expire()
         self._unread_s = self._view.refresh(limit_s)
