@@ -1,4 +1,7 @@
-"""Where the time of a join goes: from ZooKeeper's acknowledgement to the server in HAProxy."""
+"""Where the time of a join goes: from ZooKeeper's acknowledgement to the server in HAProxy.
+
+Next to one instance that stays, as in `latency`, but without requests that take the processor.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,11 @@ def measure(bench: Bench) -> dict[str, dict[str, object]]:
         side.daemon.start("-m", "bench.traced", path, "--config", side.config)
         created = []
         for guest in guests:
-            side.registry.client.create(side.path("s000", guest), nerve(*guest))
+            znode = side.path("s000", guest)
+            side.registry.client.create(znode, nerve(*guest))
             created.append(time.monotonic())
+            time.sleep(_PAUSE_S)
+            side.registry.client.delete(znode)
             time.sleep(_PAUSE_S)
         passes = [json.loads(line) for line in path.read_text().splitlines()]
     return {OURS: {"trace_ms": _stages(created, passes)}, NAIVE: {}}
