@@ -387,7 +387,8 @@ def test_who_has_much_to_read_delays_nobody_and_is_what_it_was_until_it_is_read(
     view.register_many(5_000, service="flooded")
     view.writer.delete(f"{view.root}/flooded/former")
     view.register("b")
-    wait_for(lambda: view.view.refresh(60) and "b" in view.view.content["inventory"])
+    wait_for(lambda: view.view.stale == {"flooded", "inventory"})
+    assert view.view.refresh(60) is not None
     assert view.view.content["inventory"] == {"a": b"", "b": b""}
     assert view.view.content["flooded"] == {"former": b""}
     turns = 1
