@@ -42,7 +42,7 @@ class Left:
 
 
 def unchanged(plan: Plan, live: Mapping[str, LiveService], done: Done) -> Left:
-    """Nothing was sent to HAProxy."""
+    """Nothing was to be done to HAProxy's servers, or nothing was sent."""
     return Left(plan, (), _PROBING_S if done.probing else None, _drains_s(plan, live))
 
 

@@ -211,9 +211,9 @@ class Pass:
         ).apply(plan, live)
         if self._dry_run:
             return account.Left(replace(plan, services=()))
-        if not self._sender.commands:
-            return account.unchanged(plan, live, done)
         touched = {name for name, _ in plan.steps()}
+        if not touched or not self._sender.commands:
+            return account.unchanged(plan, live, done)
         runs = {**live, **self._runtime.services(touched)}
         left = self._plan(replace(sight, filed=state.filed, live=runs), cleared.kept)
         state.begun = _servers(left)
