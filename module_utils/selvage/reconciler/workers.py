@@ -65,16 +65,20 @@ class Workers:
         with self._lock:
             turn = self._come()
         while turn is not None:
-            owner, task = turn
-            try:
-                task()
-            finally:
-                with self._lock:
-                    self._running[owner] -= 1
-                    if not self._running[owner]:
-                        del self._running[owner]
+            self._run(*turn)
+            # Whoever rests keeps nothing alive.
+            turn = None
             with self._lock:
                 turn = self._take() or self._rest()
+
+    def _run(self, owner: Hashable, task: Task) -> None:
+        try:
+            task()
+        finally:
+            with self._lock:
+                self._running[owner] -= 1
+                if not self._running[owner]:
+                    del self._running[owner]
 
     def _come(self) -> _Turn | None:
         self._called = False

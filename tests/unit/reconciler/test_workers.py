@@ -1,6 +1,7 @@
 """Threads that are shared between services, whatever hangs in them."""
 
 import threading
+import weakref
 
 import pytest
 
@@ -81,13 +82,22 @@ def test_threads_end_when_there_is_nothing_to_do(tasks):
     assert len(tasks.begun) == 4
 
 
-def test_one_thread_stays_for_the_next_task():
+def test_one_thread_stays_for_the_next_task_and_keeps_nothing_of_the_last():
     workers, threads = Workers("staying", 16), []
     for number in range(3):
         workers.submit("a", lambda: threads.append(threading.get_ident()))
         wait_for(lambda number=number: len(threads) > number and workers._rests)
     assert len({*threads}) == 1
     assert [t.name for t in threading.enumerate()].count("staying") == 1
+
+    def last():
+        threads.append(None)
+
+    kept = weakref.ref(last)
+    workers.submit("a", last)
+    wait_for(lambda: None in threads and workers._rests)
+    del last
+    assert kept() is None
 
 
 def test_a_host_without_threads_delays_a_task_and_loses_none(tasks, monkeypatch):
