@@ -31,8 +31,9 @@ class Daemon:
         self._listener.start()
         self._environment = os.environ | {
             "NOTIFY_SOCKET": str(folder / "notify"),
-            "WATCHDOG_USEC": "2000000",
         }
+        # As in the unit.
+        self.watchdog_s = 60
         self.process = None
 
     def configure(self):
@@ -45,7 +46,7 @@ class Daemon:
             self.process = subprocess.Popen(
                 [*command, "--config", str(self.config)],
                 cwd=MODULES,
-                env=self._environment,
+                env=self._environment | {"WATCHDOG_USEC": f"{self.watchdog_s}000000"},
                 stderr=log,
             )
         wait_for(lambda: self.heard("READY=1"))
