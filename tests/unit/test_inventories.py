@@ -304,3 +304,14 @@ fabric:
     ]
     for tier in ("zookeeper", "services", "sidecars", "controller"):
         assert done.play(tier) == {"one"}
+
+
+def test_the_example_is_accepted(run):
+    """Its map alone: nothing connects to its hosts."""
+    example = ROOT / "inventories/example"
+    done = run(
+        {str(path.relative_to(example)): path.read_text() for path in example.rglob("*.yml")}
+    )
+    assert done.code == 0, done.output
+    assert done.play("sidecars") == {"app1", "app2", "edge1"}
+    assert [service["name"] for service in done.of("edge1")["services"]] == ["inventory"]
