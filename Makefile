@@ -21,15 +21,15 @@ PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
 CHECKS := lint unit integration integration-trixie molecule
 
-.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench soak clean
+.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench soak variables clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 venv: $(VENV_READY) ## bring ansible-core and the tools into .venv
 
-lab: lab-hosts ## build the lab on this computer and provision it with playbooks/site.yml (minutes)
-	$(PLAYBOOK) playbooks/site.yml
+lab: lab-hosts ## build the lab on this computer and provision it with playbooks/lab/site.yml (minutes)
+	$(PLAYBOOK) playbooks/lab/site.yml
 	@$(MAKE) --no-print-directory lab-status
 
 lab-check:
@@ -85,6 +85,9 @@ bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table a
 
 soak: $(VENV_READY) build/.packages ## 100,000 changes under traffic, with restarts, reloads and clock jumps (30 minutes; SOAK="--minutes 2 --changes 6000" for a look)
 	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench.soak $(SOAK)
+
+variables: $(VENV_READY) ## write docs/variables.md anew, from playbooks/vars/fabric.yml
+	$(BIN)/python docs/variables.py > docs/variables.md
 
 clean: ## remove what make left in this checkout (the lab is lab-down's)
 	$(if $(wildcard build/root-*),$(SUDO) rm -rf build/root-*)

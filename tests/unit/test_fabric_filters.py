@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-from ansible.errors import AnsibleFilterError
+import yaml
 
 SOURCE = Path(__file__).parents[2] / "filter_plugins" / "fabric.py"
 spec = importlib.util.spec_from_file_location("fabric_filters", SOURCE)
@@ -14,18 +14,205 @@ fabric = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fabric)
 
 
-def host(name, **variables):
-    catalogue = [{"name": "inventory"}, {"name": "orders"}]
-    return {"inventory_hostname": name, "fabric_services": catalogue, **variables}
+PLAYS = yaml.safe_load((SOURCE.parents[1] / "playbooks/vars/fabric.yml").read_text())
+SETTINGS, INSTEAD = PLAYS["__fabric_settings"], PLAYS["__fabric_instead"]
+SERVICES = [{"name": "inventory", "port": 3000}, {"name": "orders", "port": 3001}]
+INSTANCE = {"service": "inventory", "port": 8080}
 
 
-def test_nodes_have_their_ids():
-    hosts = [host("zk1", fabric_address="198.18.0.11", zookeeper_id="1")]
-    assert fabric.fabric_nodes(hosts, "zookeeper_id") == [
-        {"name": "zk1", "address": "198.18.0.11", "id": 1}
+def hosts(**changes):
+    """Hosts of one fabric, by name: their variables."""
+    addresses = {"zk1": 11, "zk2": 12, "app1": 21, "edge1": 31, "ctl1": 41}
+    return {
+        name: {
+            "ansible_host": f"198.18.0.{number}",
+            "fabric_services": SERVICES,
+            **({"zookeeper_id": number - 10} if name.startswith("zk") else {}),
+            **changes.get(name, {}),
+        }
+        for name, number in addresses.items()
+    }
+
+
+def groups(**changes):
+    names = [*hosts()]
+    tiers = {
+        "zookeeper": ["zk1", "zk2"],
+        "services": ["app1"],
+        "edge": ["edge1"],
+        "controller": ["ctl1"],
+    }
+    return {"all": names, "fabric": names, **tiers, **changes}
+
+
+def drawn(groups_changes=None, run=None, **changes):
+    inventory = groups(**groups_changes or {})
+    variables = hosts(**changes)
+    return fabric.fabric_map(variables, inventory, run or [*variables], SETTINGS, INSTEAD)
+
+
+def problems(groups_changes=None, **changes):
+    return drawn(groups_changes, **changes)["problems"]
+
+
+def test_the_map():
+    found = drawn()
+    assert found["problems"] == []
+    assert found["ensemble"] == [
+        {"name": "zk1", "address": "198.18.0.11", "id": 1},
+        {"name": "zk2", "address": "198.18.0.12", "id": 2},
     ]
-    with pytest.raises(AnsibleFilterError, match="zk1: set other_id in the inventory"):
-        fabric.fabric_nodes(hosts, "other_id")
+    assert [node["name"] for node in found["members"]] == ["app1", "ctl1", "edge1", "zk1", "zk2"]
+    assert [node["name"] for node in found["sidecars"]] == ["app1", "edge1"]
+    assert found["controllers"] == ["198.18.0.41"]
+    assert {host: values["groups"][-2:] for host, values in found["hosts"].items()} == {
+        "app1": ["__fabric_services", "__fabric_sidecars"],
+        "ctl1": ["__fabric_controller", "__fabric_members"],
+        "edge1": ["__fabric_members", "__fabric_sidecars"],
+        "zk1": ["__fabric_members", "__fabric_zookeeper"],
+        "zk2": ["__fabric_members", "__fabric_zookeeper"],
+    }
+
+
+def test_the_order_of_the_inventory_changes_nothing():
+    turned = {name: [*reversed(hosts)] for name, hosts in groups().items()}
+    assert drawn(turned) == drawn()
+
+
+def test_defaults_and_what_follows_from_the_groups():
+    found = drawn(app1={"fabric_instances": [INSTANCE], "fabric_zone": "a"})["hosts"]
+    assert found["app1"] == {
+        "groups": ["__fabric_members", "__fabric_services", "__fabric_sidecars"],
+        "address": "198.18.0.21",
+        "networks": [],
+        "control_addresses": [],
+        "profiles": ["proxy"],
+        "firewall": [{"name": "inventory", "port": 8080, "from": "fabric"}],
+        "zone": "a",
+        "zookeeper_hosts": ["198.18.0.11:2181", "198.18.0.12:2181"],
+        "catalogue": ["inventory", "orders"],
+        "services": SERVICES,
+        "instances": [INSTANCE | {"labels": {"zone": "a"}}],
+        "instance_units": [],
+    }
+    assert [found[host]["profiles"] for host in ("zk1", "ctl1")] == [["zookeeper"], ["proxy"]]
+
+
+def test_a_host_of_several_tiers_has_the_union():
+    extra = {"name": "mine", "port": 9100, "from": "control"}
+    changes = {"fabric_instances": [INSTANCE], "fabric_extra_firewall": [extra]}
+    one = drawn({"services": ["app1", "zk1"], "controller": ["zk1"]}, zk1=changes)["hosts"]["zk1"]
+    assert one["profiles"] == ["zookeeper", "proxy"]
+    assert [rule["name"] for rule in one["firewall"]] == [
+        "ZooKeeper's clients",
+        "ZooKeeper's quorum and elections",
+        "mine",
+        "inventory",
+    ]
+
+
+def test_what_must_not_share_a_host():
+    taken = [{"name": "coordination", "port": 2181}]
+    assert problems(
+        {"services": ["app1", "zk1"]},
+        zk1={"fabric_instances": [INSTANCE | {"port": 3888}], "fabric_services": taken},
+        app1={"fabric_services": taken},
+    ) == [
+        "zk1: fabric_instances: inventory has port 3888, which ZooKeeper needs on this host",
+        "zk1: fabric_services: coordination has port 2181, which ZooKeeper needs on this host",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"fabric_networks": "192.0.2.0/24"}, "fabric_networks: expected a list, got a string"),
+        ({"fabric_networks": ["192.0.2.1/24"]}, "fabric_networks[0]: expected an address or a"),
+        ({"fabric_control_addresses": ["me"]}, "fabric_control_addresses[0]: expected an address"),
+        ({"fabric_address": "app1"}, "fabric_address: expected the host's IPv4 address in the"),
+        ({"fabric_zone": "a b"}, "fabric_zone: expected a word such as eu-1, got 'a b'"),
+        ({"fabric_profiles": ["fast"]}, "fabric_profiles[0]: expected one of proxy, zookeeper, "),
+        ({"fabric_extra_firewall": [{"port": 1}]}, "fabric_extra_firewall[0].name: is required"),
+        ({"fabric_services": [SERVICES[0]] * 2}, "fabric_services: the name inventory stands tw"),
+        ({"fabric_services": None}, "fabric_services: set the catalogue; an empty list is one"),
+        ({"fabric_services": [{"name": "a", "port": 99999}]}, "fabric_services[0].port: expected"),
+        ({"fabric_instances": [{"service": "a"}]}, "fabric_instances[0].port: is required"),
+        ({"fabric_instances": [INSTANCE] * 2}, "fabric_instances: the service and port inventory"),
+        ({"fabric_instance_units": ["inventory"]}, "fabric_instance_units[0]: expected a systemd"),
+        ({"fabric_zookeeper_hosts": ["zk1:99999"]}, "fabric_zookeeper_hosts[0]: expected a port"),
+        ({"fabric_zookeeper_hosts": []}, "fabric_zookeeper_hosts: is required: the ensemble's"),
+        ({"haproxy_services": "x"}, "haproxy_services: expected a list, got a string"),
+        (
+            {"haproxy_services": ["order"]},
+            "haproxy_services: 'order' is not in fabric_services, which has: inventory, orders",
+        ),
+        (
+            {"fabric_zones": "a"},
+            "fabric_zones is no variable of the fabric, did you mean fabric_zo",
+        ),
+        ({"fabric_xyz": 1}, "fabric_xyz is no variable of the fabric, docs/variables.md lists all"),
+        (
+            {"registrar_after": []},
+            "registrar_after has no effect here: set fabric_instance_units i",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_meant(changes, expected):
+    (line,) = problems(app1=changes)
+    assert line.startswith(f"app1: {expected}")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, "zk2: zookeeper_id: is required: give each member one, and never change it"),
+        ("two", "zk2: zookeeper_id: expected a whole number from 1 to 255, got two: give each"),
+        (1, "zk2: zookeeper_id: zk1 has 1 too"),
+    ],
+)
+def test_members_of_zookeeper_need_an_id_of_their_own(given, expected):
+    (line,) = problems(zk2={"zookeeper_id": given})
+    assert line.startswith(expected)
+
+
+def test_instances_on_a_host_that_announces_none():
+    assert problems(edge1={"fabric_instances": [INSTANCE]}) == [
+        "edge1: fabric_instances: nothing announces them here; only the hosts of the group"
+        " services announce instances"
+    ]
+
+
+def test_many_hosts_with_one_problem_are_one_line():
+    wrong = {host: {"fabric_zone": "a b"} for host in hosts()}
+    assert problems(**wrong) == [
+        "app1, ctl1, edge1 and 2 more: fabric_zone: expected a word such as eu-1, got 'a b'"
+    ]
+
+
+def test_a_fabric_agrees_on_its_groups():
+    assert problems(app1={"fabric_edge_group": "border"}) == [
+        "fabric_edge_group: border for app1, edge for zk2; set it for the whole fabric"
+    ]
+
+
+def variables_set(node):
+    """The names in every `vars` below a part of a playbook."""
+    if isinstance(node, list):
+        return {name for item in node for name in variables_set(item)}
+    if isinstance(node, dict):
+        return {*node.get("vars", {})} | variables_set([*node.values()])
+    return set()
+
+
+def test_what_the_playbook_sets_is_refused_in_inventories():
+    site = yaml.safe_load((SOURCE.parents[1] / "playbooks/site.yml").read_text())
+    assert variables_set(site) == {*INSTEAD}
+
+
+def test_the_types_are_described():
+    assert {*PLAYS["__fabric_types"]} == {*fabric.TYPES}
+    assert {setting["type"] for setting in SETTINGS.values()} == {*fabric.TYPES}
 
 
 def test_instances_get_the_zone_unless_they_say_another():
@@ -48,16 +235,6 @@ def test_instances_get_the_zone_unless_they_say_another():
     ]
 
 
-def test_subscriptions_name_services_of_the_catalogue():
-    good = [host("app1", haproxy_services=["orders"]), host("app2", haproxy_services=[])]
-    assert fabric.subscription_problems(good) == []
-    bad = [host("app3", haproxy_services=["order", "orders"]), host("app4", haproxy_services="x")]
-    assert fabric.subscription_problems([*good, *bad]) == [
-        "app3: haproxy_services: 'order' is not in fabric_services, which has: inventory, orders",
-        "app4: haproxy_services: expected a list of names, got 'x'",
-    ]
-
-
 GOOD = {
     "service": "inventory",
     "server": "198.18.0.21:8080",
@@ -77,7 +254,7 @@ GOOD = {
     ],
 )
 def test_good_requests_for_maintenance(change):
-    assert fabric.maintenance_problem({**GOOD, **change}, [{"name": "inventory"}]) == ""
+    assert fabric.maintenance_problem({**GOOD, **change}, ["inventory"]) == ""
 
 
 @pytest.mark.parametrize(
@@ -93,7 +270,6 @@ def test_good_requests_for_maintenance(change):
     ],
 )
 def test_bad_requests_for_maintenance(change, problem):
-    services = [{"name": "inventory"}, {"name": "orders"}]
-    said = fabric.maintenance_problem({**GOOD, **change}, services)
+    said = fabric.maintenance_problem({**GOOD, **change}, ["inventory", "orders"])
     assert said.startswith(problem)
     assert "\n" not in said
