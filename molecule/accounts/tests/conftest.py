@@ -42,6 +42,8 @@ class Way:
     login: tuple[str, ...] = ()
     # Whether sudo asks for the password, which the run is given as -K would take it.
     asked: bool = False
+    # Whether it starts as cron would start it, so that no ssh session carries it.
+    detached: bool = False
 
 
 FRESH = ("ssh", "-F", SSH_CONFIG, "-o", "ControlPath=none")
@@ -61,6 +63,7 @@ WAYS = {
         asked=True,
     ),
 }
+DETACHED = Way(WAYS["local"].variables, login=WAYS["local"].login, detached=True)
 OVER_SSH = [name for name, way in WAYS.items() if not way.login]
 
 
@@ -169,7 +172,11 @@ def provision(
         console("cat > /srv/selvage/password", text=PASSWORD)
         environment["ANSIBLE_COLLECTIONS_PATH"] = "/srv/selvage/collections"
         words = [f"{name}={value}" for name, value in environment.items()]
-        command = [*way.login, f"cd /srv/selvage && {shlex.join(['env', *words, *command])}"]
+        line = f"cd /srv/selvage && {shlex.join(['env', *words, *command])}"
+        if way.detached:
+            service = "systemd-run --quiet --pipe --wait --collect --setenv=HOME=/root"
+            line = f"{service} sh -c {shlex.quote(line)}"
+        command = [*way.login, line]
     else:
         (folder / "inventory.yml").write_text(text)
         (folder / "password").write_text(PASSWORD)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import OVER_SSH, SSH_KEEPS, WAYS, Way, provision
+from conftest import DETACHED, OVER_SSH, SSH_KEEPS, WAYS, Way, provision
 
 # Nobody of the lab.
 ELSEWHERE = ["192.0.2.1"]
@@ -70,3 +70,15 @@ def test_a_kept_connection_proves_nothing(console, folder, rules, name):
     )
     assert run.rc != 0 and rules() == "", run.output
     assert "Ansible came back over the same ssh session, which proves nothing" in run.words
+
+
+def test_without_any_ssh_session_the_run_says_what_nobody_looked_at(console, folder, rules):
+    run = provision(console, folder, DETACHED)
+    assert run.rc == 0 and "tcp dport 22 accept" in rules(), run.output
+    assert "This run comes over no ssh session" in run.words
+
+
+def test_without_any_ssh_session_the_port_has_to_be_sshds(console, folder, rules):
+    run = provision(console, folder, DETACHED, node_ssh_port=2223)
+    assert run.rc != 0 and rules() == "", run.output
+    assert "node_ssh_port is 2223, where nothing listens" in run.words
