@@ -23,10 +23,6 @@ PLAYBOOK = "molecule/accounts/firewall.yml"
 SHIPPED = ("ansible.cfg", "filter_plugins", "library", PLAYBOOK, "module_utils", "roles/node")
 MODPROBE = ("plugins/modules/modprobe.py", "plugins/module_utils", "plugins/doc_fragments", "meta")
 
-# Who keeps a connection for the next task: Ansible, or ssh by its own configuration, the lab's.
-ANSIBLE_KEEPS = "-o ControlMaster=auto -o ControlPersist=20s -o ConnectTimeout=10"
-SSH_KEEPS = "-o ConnectTimeout=10"
-
 SSH: dict[str, Any] = {"ansible_host": NODE, "ansible_ssh_common_args": f"-F {SSH_CONFIG}"}
 SUDO: dict[str, Any] = {"ansible_user": "operator", "ansible_become": True}
 
@@ -144,9 +140,7 @@ class Run:
         return " ".join(self.output.split())
 
 
-def provision(
-    console: Console, folder: Path, way: Way, ssh_args: str = ANSIBLE_KEEPS, **variables: Any
-) -> Run:
+def provision(console: Console, folder: Path, way: Way, **variables: Any) -> Run:
     """Role node on the node, that way, with these variables in the inventory."""
     inventory = {
         "node_address": NODE,
@@ -161,7 +155,7 @@ def provision(
     environment = {
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_SSH_ARGS": ssh_args,
+        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s -o ConnectTimeout=10",
         "LC_ALL": "C.UTF-8",
     }
     place = "/srv/selvage" if way.login else str(folder)

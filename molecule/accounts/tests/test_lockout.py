@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import DETACHED, OVER_SSH, SSH_KEEPS, WAYS, Way, provision
+from conftest import DETACHED, OVER_SSH, WAYS, Way, provision
 
 # Nobody of the lab.
 ELSEWHERE = ["192.0.2.1"]
@@ -54,22 +54,6 @@ def test_wrong_rules_that_were_not_refused_are_rolled_back(console, folder, rule
     assert run.rc != 0 and rules() == "", run.output
     assert "The new firewall rules let no new ssh connection in" in run.words
     assert console("ls /etc/selvage-firewall.nft", check=False) == ""
-
-
-@pytest.mark.parametrize("name", OVER_SSH)
-def test_a_kept_connection_proves_nothing(console, folder, rules, name):
-    """Nobody could come in, and the connection that ssh keeps would outlive that."""
-    run = provision(
-        console,
-        folder,
-        WAYS[name],
-        ssh_args=SSH_KEEPS,
-        part="firewall",
-        node_firewall_patience=25,
-        node_control_addresses=ELSEWHERE,
-    )
-    assert run.rc != 0 and rules() == "", run.output
-    assert "Ansible came back over the same ssh session, which proves nothing" in run.words
 
 
 def test_without_any_ssh_session_the_run_says_what_nobody_looked_at(console, folder, rules):
