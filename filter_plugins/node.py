@@ -114,12 +114,50 @@ def _member_problems(address: object, members: list[Mapping[str, str]]) -> Itera
         yield f"node_members: this node's own address {address} is missing"
 
 
+def comes_over_ssh(connection: str) -> bool:
+    """Whether a connection plugin, by its name (`ansible_connection`), comes through sshd."""
+    return "ssh" in connection or connection.rpartition(".")[2] in ("smart", "paramiko")
+
+
+def _lockout_problems(node: Mapping[str, Any]) -> Iterator[str]:
+    """Why the rules would keep out whoever runs this, judged by the ssh session they came over."""
+    ssh_port = int(node["ssh_port"])
+    ports = sorted(node["listening"])
+    if node["session"]:
+        client, _, server, port = node["session"].split()
+        address = _address(client.partition("%")[0])
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        if not any(mapped in _network(item) for item in node["control_addresses"]):
+            yield (
+                f"node_control_addresses leaves out {mapped}, from which this run comes: "
+                "it would lock itself out; add it"
+            )
+        # From the node to itself any port is open, whatever the rules say.
+        if client != server:
+            ports = [int(port)]
+            if ssh_port not in ports:
+                yield (
+                    f"node_ssh_port is {ssh_port}, but this run comes in on port {port}: "
+                    f"it would lock itself out; set it to {port}"
+                )
+            return
+    elif comes_over_ssh(node["connection"]):
+        yield (
+            "this run comes over ssh, but its session cannot be found among the node's processes, "
+            "so nothing shows whether the firewall would let you in again: log in as root or use "
+            "sudo, or set node_firewall_enabled to false"
+        )
+    if ports and ssh_port not in ports:
+        yield f"node_ssh_port is {ssh_port}, where nothing listens: set it to sshd's port"
+
+
 def node_problems(node: Mapping[str, Any]) -> list[str]:
     """What is wrong with the role's input, one line each; empty when nothing is.
 
     Takes `address`, `members`, `networks`, `control_addresses`, `allow`, `firewall` (whether it is
-    on) and `client`: the address that the controller has for this node, or nothing when that is not
-    known.
+    on), `ssh_port`, and how this run reached the node: `connection` (the plugin's name), `session`
+    (the words of SSH_CONNECTION, or nothing) and `listening` (the ports that are listened on; none
+    where no sshd is).
     """
     problems = list(_member_problems(node["address"], node["members"]))
     for place in ("control_addresses", "networks"):
@@ -131,15 +169,10 @@ def node_problems(node: Mapping[str, Any]) -> list[str]:
         return problems
     if not node["control_addresses"]:
         return ["node_control_addresses is empty: nobody could reach ssh; name your own network"]
-    if node["client"]:
-        client = ip_address(node["client"].partition("%")[0])
-        mapped = getattr(client, "ipv4_mapped", None) or client
-        if not any(mapped in _network(item) for item in node["control_addresses"]):
-            return [
-                f"node_control_addresses leaves out {mapped}, from which this run comes: "
-                "it would lock itself out; add it"
-            ]
-    return []
+    try:
+        return list(_lockout_problems(node))
+    except ValueError as problem:
+        return [f"the ssh session that this run comes over is not TCP: {problem}"]
 
 
 class FilterModule:
@@ -148,6 +181,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
         return {
+            "comes_over_ssh": comes_over_ssh,
             "firewall_lines": firewall_lines,
             "networks": networks,
             "node_problems": node_problems,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 SOURCE = Path(__file__).parents[2] / "filter_plugins" / "node.py"
 spec = importlib.util.spec_from_file_location("node_filters", SOURCE)
@@ -22,8 +25,20 @@ GOOD = {
     "networks": [],
     "allow": [{"name": "ZooKeeper's clients", "port": 2181, "from": "fabric"}],
     "firewall": True,
-    "client": "198.18.0.1",
+    "ssh_port": 22,
+    "connection": "ssh",
+    "session": "198.18.0.1 50000 198.18.0.11 22",
+    "listening": [22, 2181],
 }
+
+
+def came(client: str, port: int = 22, server: str = "198.18.0.11") -> dict[str, str]:
+    return {"session": f"{client} 50000 {server} {port}"}
+
+
+# Started on the node: by somebody who logged in there, or not over ssh at all.
+LOCAL = {"connection": "local"}
+CONSOLE = {"connection": "local", "session": ""}
 
 
 def test_good_input_has_no_problems():
@@ -47,8 +62,18 @@ def test_good_input_has_no_problems():
             "node_networks: 198.18.0.1/24 is not an address or a network",
         ),
         ({"control_addresses": ["198.18.0.1/24"]}, "198.18.0.1/24 is not an address or a network"),
-        ({"client": "192.0.2.9"}, "leaves out 192.0.2.9, from which this run comes"),
-        ({"client": "fe80::1%eth0"}, "leaves out fe80::1"),
+        (came("192.0.2.9"), "leaves out 192.0.2.9, from which this run comes"),
+        (came("fe80::1%eth0"), "leaves out fe80::1,"),
+        (came("198.18.0.1", 2222), "node_ssh_port is 22, but this run comes in on port 2222"),
+        (LOCAL | came("192.0.2.9"), "leaves out 192.0.2.9, from which this run comes"),
+        (LOCAL | came("198.18.0.1", 2222), "node_ssh_port is 22, but this run comes in on port"),
+        # The node from itself: any port is open to it.
+        (came("198.18.0.1", server="198.18.0.1") | {"ssh_port": 23}, "23, where nothing listens"),
+        (CONSOLE | {"ssh_port": 23}, "node_ssh_port is 23, where nothing listens"),
+        ({"session": ""}, "its session cannot be found"),
+        ({"session": "", "connection": "paramiko"}, "its session cannot be found"),
+        ({"session": "", "connection": "community.general.libssh"}, "its session cannot be found"),
+        ({"session": "UNKNOWN 65535 UNKNOWN 65535"}, "UNKNOWN is not an address"),
     ],
 )
 def test_wrong_input_is_named(change, problem):
@@ -78,10 +103,17 @@ def test_a_wrong_rule_is_named(change, problem):
     "change",
     [
         {"firewall": False, "control_addresses": []},
-        {"firewall": False, "client": "192.0.2.9"},
-        {"client": ""},
-        {"client": "::ffff:198.18.0.1"},
-        {"client": "2001:db8::1"},
+        {"firewall": False, **came("192.0.2.9")},
+        {"firewall": False, "session": ""},
+        came("::ffff:198.18.0.1"),
+        came("2001:db8::1"),
+        came("198.18.0.1", 2222) | {"ssh_port": "2222"},
+        came("198.18.0.1", 2222, server="198.18.0.1"),
+        LOCAL,
+        CONSOLE,
+        CONSOLE | {"connection": "community.docker.docker"},
+        # No sshd at all.
+        CONSOLE | {"ssh_port": 23, "listening": []},
     ],
 )
 def test_what_is_right_in_its_place(change):
@@ -108,3 +140,14 @@ def test_rules_name_their_sources_and_do_not_depend_on_order():
     ]
     assert node.firewall_lines(rules) == expected
     assert node.firewall_lines(reversed(rules)) == expected
+
+
+def test_the_session_is_found_where_the_environment_was_cleared(tmp_path):
+    variables = yaml.safe_load((SOURCE.parents[1] / "roles/node/vars/main.yml").read_text())
+    (tmp_path / "probe").write_text(f"{variables['__node_session_sh']}\nsession\n")
+    login = ["sh", "-c", f"env -i sh {tmp_path}/probe; true"]
+    words = "198.18.0.1 50000 198.18.0.11 22"
+    environment = {**os.environ, "SSH_CONNECTION": words}
+    done = subprocess.run(login, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{words}\n"
+    assert done.stderr == ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from programs import is_running, wait_for
 
@@ -267,3 +268,62 @@ def test_targets_leave_out_unknown_and_former_nodes():
     assert keys({"a": facts("A"), "b": {}}, "198.18.0.9 ssh-ed25519 GONE\n") == {
         "198.18.0.1": "ssh-ed25519 A"
     }
+
+
+RENDER = """
+- hosts: controller
+  connection: local
+  gather_facts: false
+  vars:
+    three:
+      - {name: a, address: 198.18.0.1}
+      - {name: b, address: 198.18.0.2}
+      - {name: c, address: 198.18.0.3}
+    schedule_nodes: "{{ three | with_ssh_ports(hostvars) }}"
+    __schedule_former_keys: {content: "{{ KNOWN | b64encode }}"}
+  vars_files: [ROLE/vars/main.yml]
+  tasks:
+    - ansible.builtin.template:
+        src: ROLE/templates/{{ item }}.j2
+        dest: "{{ playbook_dir }}/{{ item }}"
+      loop: [hosts.yml, known_hosts]
+"""
+KNOWN = "[198.18.0.1]:2222 ssh-ed25519 A\n198.18.0.2 ssh-ed25519 B\n198.18.0.3 ssh-ed25519 C\n"
+
+
+def test_the_controller_finds_sshd_on_its_port(tmp_path):
+    """Moved from 22 (b), as the inventory writes it (a), and behind a forwarded port (c)."""
+    (tmp_path / "hosts").write_text(
+        "controller\na ansible_port=2222\nb ansible_port='{{ 2000 + 222 }}'\n"
+        "c ansible_port=40022 node_ssh_port=22\n"
+    )
+    text = RENDER.replace("ROLE", str(ROOT / "roles" / "schedule")).replace("KNOWN", repr(KNOWN))
+    (tmp_path / "render.yml").write_text(text)
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_HOME": str(tmp_path),
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        "LC_ALL": "C.UTF-8",
+    }
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts", "render.yml"]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    hosts = yaml.safe_load((tmp_path / "hosts.yml").read_text())["services"]["hosts"]
+    assert {name: (host["ansible_host"], host["ansible_port"]) for name, host in hosts.items()} == {
+        "a": ("198.18.0.1", 2222),
+        "b": ("198.18.0.2", 2222),
+        "c": ("198.18.0.3", 22),
+    }
+    assert (tmp_path / "known_hosts").read_text().splitlines() == [
+        "[198.18.0.1]:2222 ssh-ed25519 A",
+        "[198.18.0.2]:2222 ssh-ed25519 B",
+        "198.18.0.3 ssh-ed25519 C",
+    ]
+
+
+def test_the_user_who_steers_haproxy_is_no_input():
+    """Units, playbooks and modules know it by name: a variable for it would move a part of them."""
+    for name in ("haproxy", "reconciler", "schedule"):
+        defaults = yaml.safe_load((ROOT / "roles" / name / "defaults/main.yml").read_text())
+        assert "selvage-reconciler" not in map(str, defaults.values()), name
