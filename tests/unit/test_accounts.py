@@ -32,9 +32,11 @@ def test_the_inventory_does_not_choose_who_steers_haproxy(tmp_path, playbook, ac
     sudo.write_text(SUDO.format(asked=asked))
     sudo.chmod(0o755)
     (tmp_path / "hosts").write_text(
-        "[services]\nnode ansible_connection=local ansible_pipelining=true\n[edge]\n"
+        "[fabric:children]\nservices\n"
+        "[services]\nnode ansible_connection=local ansible_pipelining=true\n"
         f"[services:vars]\nansible_become=true\nansible_become_exe={sudo}\n{account}\n"
-        "haproxy_services=['inventory']\n"
+        "fabric_address=192.0.2.1\nfabric_control_addresses=['192.0.2.9']\n"
+        "fabric_zookeeper_hosts=['192.0.2.11:2181']\n"
         "fabric_services=[{'name': 'inventory', 'port': 3000, 'instance_port': 8080}]\n"
     )
     command = [Path(sys.executable).with_name("ansible-playbook"), f"playbooks/{playbook}"]

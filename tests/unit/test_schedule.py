@@ -309,7 +309,7 @@ def test_the_controller_finds_sshd_on_its_port(tmp_path):
     command = [Path(sys.executable).with_name("ansible-playbook"), "-i", "hosts", "render.yml"]
     run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
-    hosts = yaml.safe_load((tmp_path / "hosts.yml").read_text())["services"]["hosts"]
+    hosts = yaml.safe_load((tmp_path / "hosts.yml").read_text())["__fabric_sidecars"]["hosts"]
     assert {name: (host["ansible_host"], host["ansible_port"]) for name, host in hosts.items()} == {
         "a": ("198.18.0.1", 2222),
         "b": ("198.18.0.2", 2222),
