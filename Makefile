@@ -19,7 +19,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
-CHECKS := lint unit integration integration-trixie molecule
+SCENARIOS := $(notdir $(patsubst %/,%,$(dir $(wildcard molecule/*/molecule.yml))))
+CHECKS := lint unit integration integration-trixie $(SCENARIOS:%=molecule-%)
 
 .PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench soak variables clean
 
@@ -77,8 +78,10 @@ integration: $(VENV_READY) build/.packages ## reconciler and registrar against t
 integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration
 
-molecule: $(VENV_READY) ## the whole fabric on lab hosts of its own: check, converge, idempotence, verify (minutes)
-	PATH="$(BIN):$$PATH" $(BIN)/molecule test --all
+molecule: $(SCENARIOS:%=molecule-%) ## the whole fabric, and a node's ways in, on lab hosts of their own (minutes)
+
+molecule-%: $(VENV_READY)
+	PATH="$(BIN):$$PATH" $(BIN)/molecule test --scenario-name $*
 
 bench: $(VENV_READY) build/.packages ## ours next to the naive way, as a table and in build/bench.json (15 minutes; docs/scaling.md)
 	@PYTHONPATH=$(CURDIR)/tests:$(CURDIR)/module_utils $(BIN)/python -m bench $(BENCH)
