@@ -253,7 +253,7 @@ def _host_problems(values: Values, tiers: set[str]) -> list[str]:
     if sidecar and values["fabric_services"] is None:
         problems.append("fabric_services: set the catalogue; an empty list is one without services")
     for name in values["haproxy_services"] or []:
-        if name not in known:
+        if sidecar and name not in known:
             problems.append(
                 f"haproxy_services: {name!r:.80} is not in fabric_services,"
                 f" which has: {', '.join(known) or 'nothing'}"

@@ -190,6 +190,13 @@ def test_many_hosts_with_one_problem_are_one_line():
     ]
 
 
+def test_only_sidecars_subscribe():
+    wrong = {host: {"haproxy_services": ["x"]} for host in hosts()}
+    assert problems(**wrong) == [
+        "app1, edge1: haproxy_services: 'x' is not in fabric_services, which has: inventory, orders"
+    ]
+
+
 def test_a_fabric_agrees_on_its_groups():
     assert problems(app1={"fabric_edge_group": "border"}) == [
         "fabric_edge_group: border for app1, edge for zk2; set it for the whole fabric"
