@@ -352,6 +352,22 @@ def test_what_was_asked_ahead_is_not_believed_for_long(fabric, haproxy):
     assert drains()
 
 
+def test_what_was_asked_ahead_is_for_the_next_look_alone(fabric, haproxy):
+    """A look at others first, and then a command: the answer would be of before that."""
+    fabric.service()
+    fabric.service("other")
+    one = fabric.instance("one")
+    content = {"inventory": {one.child: b""}, "other": {one.child: b""}}
+    assert passes(fabric.reconciler(), content) == []
+    runtime = Runtime(str(haproxy.admin_socket), 5)
+    runtime.ask_ahead({"inventory"})
+    time.sleep(0.02)
+    runtime.services({"other"})
+    runtime.execute(f"set server inventory/{one.server('inventory')} state drain")
+    (server,) = runtime.services({"inventory"})["inventory"].servers
+    assert server.draining
+
+
 def test_a_haproxy_that_is_away_is_told_by_who_needs_it(tmp_path):
     runtime = Runtime(str(tmp_path / "admin.sock"), 5)
     runtime.ask_ahead({"inventory"})

@@ -69,7 +69,7 @@ class Runtime:
         return self._worker().pid
 
     def ask_ahead(self, names: Collection[str]) -> None:
-        """Send the questions of `services`, which takes the answers if it is called soon.
+        """Send the questions of the next call of `services`, which takes the answers if it is soon.
 
         Nothing for more services than a change or two has.
         """
@@ -90,7 +90,11 @@ class Runtime:
         deadline = time.monotonic() + self._timeout_s
         while True:
             self._workers.clear()
-            found = self._all() if names is None else self._each(sorted(names))
+            try:
+                found = self._all() if names is None else self._each(sorted(names))
+            finally:
+                # Whatever is sent from now on, those answers are of before.
+                self.close()
             # One that stops may still take a connection when the next one serves already.
             if len({*self._workers}) <= 1 and not any(one.stopping for one in self._workers):
                 return found

@@ -27,11 +27,12 @@ class Question:
         self._path = path
         self._timeout_s = timeout_s
         self.asked_at = time.monotonic()
+        data = line.encode("ascii") + b"\n"
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         with self._explaining():
             self._connection.settimeout(timeout_s)
             self._connection.connect(path)
-            self._connection.sendall(line.encode("ascii") + b"\n")
+            self._connection.sendall(data)
             if half_close:
                 self._connection.shutdown(socket.SHUT_WR)
 
