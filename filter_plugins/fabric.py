@@ -47,7 +47,8 @@ def fabric_map(
         members = sorted(groups[group])
         variables = {host: hostvars[host] for host in members}
         names = {tier: _agreed(variables, f"fabric_{tier}_group", settings) for tier in GROUPS}
-        _agreed(variables, "fabric_group", settings)
+        for name in ("fabric_group", "fabric_serial"):
+            _agreed(variables, name, settings)
     except Invalid as problem:
         return {"problems": [str(problem)]}
     tiers = {tier: {*groups.get(name, [])} & {*members} for tier, name in names.items()}
@@ -218,6 +219,16 @@ def _zookeeper(value: object, name: str) -> None:
         raise Invalid(re.sub("^hosts", name, str(problem))) from None
 
 
+def _batches(value: object, name: str) -> None:
+    # What play keyword `serial` takes; the last batch size is that of all that follow.
+    for size in value if isinstance(value, list) and value else [value]:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}|([1-9][0-9]?|100)%", str(size)):
+            raise Invalid(
+                f"{name}: expected a number of hosts, a share such as 25%, or a list of these,"
+                f" got {size!r:.80}"
+            )
+
+
 def _text(pattern: str, expected: str) -> Callable[[object, str], object]:
     return lambda value, name: Fields({name: value}, "").text(name, pattern, expected)
 
@@ -228,6 +239,7 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "batches": _batches,
     "catalogue": parse_services,
     "firewall": _firewall,
     "group": _text(r"\S{1,250}", "the name of a group"),
@@ -353,6 +365,7 @@ def _resolved(
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
         ],
+        "batches": values["fabric_serial"],
         "zone": values["fabric_zone"],
         "zookeeper_hosts": values["fabric_zookeeper_hosts"] or clients,
         "catalogue": [service["name"] for service in values["fabric_services"] or []],
