@@ -371,10 +371,11 @@ def instance_rules(instances: Iterable[Values]) -> list[dict[str, Any]]:
 
 
 def in_zone(instances: Iterable[Values], zone: str) -> list[dict[str, Any]]:
-    """The instances, with the label `zone` where they set none; an empty zone is none."""
+    """The instances, sorted, with the label `zone` where they set none; an empty zone is none."""
     labels = {"zone": zone} if zone else {}
     return [
-        {**instance, "labels": labels | (instance.get("labels") or {})} for instance in instances
+        {**instance, "labels": labels | (instance.get("labels") or {})}
+        for instance in sorted(instances, key=lambda item: (item["service"], int(item["port"])))
     ]
 
 
