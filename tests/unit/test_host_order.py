@@ -153,5 +153,6 @@ def written(tmp_path):
 def test_the_order_of_hosts_and_groups_changes_no_file(written):
     straight, around = written("straight", INVENTORY), written("turned", turned(INVENTORY))
     assert "App_2: rendered_registrar: selvage-registrar.service" in straight
+    assert "1,2,22,3000,3001,8080,8081,8404,9100" in straight["App_2: rendered_node: sysctl"]
     assert {*straight} == {*around}
     assert [name for name, text in straight.items() if around[name] != text] == []
