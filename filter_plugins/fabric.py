@@ -10,6 +10,8 @@ from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
+from ansible.vars.hostvars import HostVars, HostVarsVars
+
 # The daemons' own code judges what they will read. It needs no Ansible, and Ansible's search path
 # for module_utils serves modules alone.
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
@@ -46,7 +48,7 @@ def fabric_map(
     try:
         group = _fabric_of(hostvars, groups, hosts, settings)
         members = sorted(groups[group])
-        variables = {host: hostvars[host] for host in members}
+        variables = {host: _variables(hostvars, host) for host in members}
         names = {tier: _agreed(variables, f"fabric_{tier}_group", settings) for tier in GROUPS}
         _agreed(variables, "fabric_group", settings)
     except Invalid as problem:
@@ -83,6 +85,16 @@ def fabric_map(
     }
 
 
+def _variables(hostvars: Mapping[str, Values], host: str) -> Values:
+    """A host's variables, whose templates may ask for other hosts' as they may in a play."""
+    if not isinstance(hostvars, HostVars):
+        return hostvars[host]
+    # What `hostvars[host]` gives knows no `hostvars`.
+    known = {**hostvars.raw_get(host), "hostvars": hostvars}
+    variables: Values = HostVarsVars(known, loader=hostvars._loader, host=host)
+    return variables
+
+
 def _fabric_of(
     hostvars: Mapping[str, Values],
     groups: Mapping[str, list[str]],
@@ -92,7 +104,7 @@ def _fabric_of(
     """The group whose hosts are the fabric of this run."""
     known = {*groups["all"]}  # without the implicit localhost
     named = {
-        host: str(_setting(hostvars[host], "fabric_group", settings))
+        host: str(_setting(_variables(hostvars, host), "fabric_group", settings))
         for host in hosts
         if host in known
     }

@@ -18,7 +18,7 @@ NUMBERS = {
     "ctl2": 42,
 }
 # Lists that an operator makes from groups are in the inventory's order.
-ADDRESSES = "groups['{}'] | map('extract', addresses)"
+ADDRESSES = "groups['{}'] | map('extract', hostvars, 'ansible_host')"
 INVENTORY = {
     "fabric": {
         "children": {
@@ -45,7 +45,6 @@ INVENTORY = {
             for name, number in NUMBERS.items()
         },
         "vars": {
-            "addresses": {name: f"198.18.0.{number}" for name, number in NUMBERS.items()},
             "fabric_services": [
                 {"name": "orders", "port": 3001},
                 {"name": "inventory", "port": 3000},
