@@ -52,5 +52,5 @@ def test_a_host_keeps_its_own_names(name):
 
 def test_the_schedule_comes_through_the_operators_port():
     # cron starts it each minute; the limit only ends a broken test.
-    shell(ONE, "timeout 300 sh -c \"until selvage-reconcile --status; do sleep 1; done\"")
+    shell(ONE, 'timeout 300 sh -c "until selvage-reconcile --status; do sleep 1; done"')
     assert " failed=0 " in shell(ONE, "tail --lines=1 /var/log/selvage/reconcile.log")

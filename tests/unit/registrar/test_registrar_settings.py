@@ -57,7 +57,7 @@ def test_the_documented_file_and_its_defaults_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"node": "app_1"}, "node: expected a host name, got app_1"),
+        ({"node": "_app1"}, "node: expected a host name, got _app1"),
         ({"node": "app1/x"}, "node: expected a host name, got 'app1/x'"),
         ({"address": "app1"}, "address: expected an IP address"),
         ({"address": "0.0.0.0"}, "address: expected an IP address that clients can reach"),
