@@ -10,10 +10,11 @@ from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
-# The daemons' own code judges what they will read. It needs no Ansible, and Ansible's search path
-# for module_utils serves modules alone.
-sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+# The daemons' own code judges what they will read, and role node's what the firewall will. It needs
+# no Ansible, and Ansible's search path for module_utils serves modules alone.
+sys.path += [str(Path(__file__).parents[1] / "module_utils"), str(Path(__file__).parent)]
 
+from node import check_rules
 from selvage.catalogue import SERVICE_NAME, parse_services
 from selvage.fields import Fields, Invalid
 from selvage.registrar import settings as registrar
@@ -196,12 +197,6 @@ def _networks(value: object, name: str) -> None:
             raise fields.fail(f"{name}[{index}]", f"expected {expected}: {problem}") from None
 
 
-def _firewall(value: object, name: str) -> None:
-    # What else a rule has, role node judges.
-    for rule in Fields({name: value}, "").tables(name):
-        rule.text("name", r"[^\n]+", "a name")
-
-
 def _instances(value: object, name: str) -> None:
     # As the registrar will read them; what is the node's own stands elsewhere, and is judged there.
     document = {"registry": {"hosts": ["127.0.0.1"]}, "node": "node", "address": "192.0.2.1"}
@@ -229,7 +224,7 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
     "catalogue": parse_services,
-    "firewall": _firewall,
+    "firewall": check_rules,
     "group": _text(r"\S{1,250}", "the name of a group"),
     "instances": _instances,
     "networks": _networks,
