@@ -12,10 +12,11 @@ from typing import Any
 
 from ansible.vars.hostvars import HostVars, HostVarsVars
 
-# The daemons' own code judges what they will read. It needs no Ansible, and Ansible's search path
-# for module_utils serves modules alone.
-sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+# The daemons' own code judges what they will read, and role node's what the firewall will. It needs
+# no Ansible, and Ansible's search path for module_utils serves modules alone.
+sys.path += [str(Path(__file__).parents[1] / "module_utils"), str(Path(__file__).parent)]
 
+from node import check_rules
 from selvage.catalogue import SERVICE_NAME, parse_services
 from selvage.fields import Fields, Invalid
 from selvage.registrar import settings as registrar
@@ -255,15 +256,6 @@ def _networks(value: object, name: str) -> None:
             raise fields.fail(f"{name}[{index}]", f"expected {expected}: {problem}") from None
 
 
-def _firewall(value: object, name: str) -> None:
-    # What else a rule has, role node judges.
-    for rule in Fields({name: value}, "").tables(name):
-        rule.text("name", r"[^\n]+", "a name")
-        if rule.has("port"):
-            rule.integer("port", 1, 65535)
-        rule.integers("ports", 1, 65535)
-
-
 def _ports(value: object, name: str) -> None:
     Fields({name: value}, "").integers(name, 1, 65535)
 
@@ -307,7 +299,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "batches": _batches,
     "bind": _text(r"\S*:[0-9]{1,5}(\s.*)?", "an address and a port, such as 127.0.0.1:8404"),
     "catalogue": parse_services,
-    "firewall": _firewall,
+    "firewall": check_rules,
     "group": _text(r"\S{1,250}", "the name of a group"),
     "instances": _instances,
     "networks": _networks,
