@@ -41,6 +41,9 @@ NUMBERS = {
 }
 # DHCP and ICMP, which the template opens by itself; sockets with the last number only send.
 ALWAYS = ("68/udp", "546/udp", "protocol 1", "protocol 58", "protocol 255")
+# By Debian's defaults the resolver answers for its host's name in the local network, so it does on
+# fresh cloud images, and nobody asks it there: names are in /etc/hosts and in DNS.
+RESOLVER = {(port, "systemd-resolve") for port in ("5353/udp", "5355/tcp", "5355/udp")}
 # Another firewall, and how to end it: of two, each drops what the other one opens.
 RIVALS = {"ufw": "ufw disable", "firewalld": "systemctl disable --now firewalld"}
 # What else meddles with packets, by its unit, and what it means for whoever declares rules here.
@@ -196,23 +199,23 @@ def firewall_findings(
         listening = _listening(line for line in lines if line.startswith("socket "))
     except ValueError as problem:
         return {"problems": [*problems, str(problem)], "notes": notes}
-    if "missing" in lines:
+    if "blind" in lines:
         problems.append(
-            "ss is missing, so nothing shows what the firewall would close: install iproute2"
+            "ss fails, so nothing shows what the firewall would close: install Debian's iproute2"
         )
-    closed = {
-        port: program
-        for port, program in listening.items()
+    closed = [
+        (port, program)
+        for port, program in listening
         if port not in new and not {port, program} & {*may_close}
-    }
+    ]
     if closed and not former:
-        names = sorted({program or port for port, program in closed.items()})
+        names = sorted({program or port for port, program in closed})
         problems.append(
             f"the firewall would close {_shown(closed)}: declare rules (node_firewall_allow, in a"
             " fabric fabric_extra_firewall), or let them be closed, by port or by program:"
             f" node_firewall_close: [{', '.join(names)}]"
         )
-    dropped = {port: program for port, program in closed.items() if port in _opened(former)}
+    dropped = [(port, program) for port, program in closed if port in _opened(former)]
     if dropped:
         notes.append(f"what listens at {_shown(dropped)} was open, and is closed from now on")
     return {"problems": problems, "notes": notes}
@@ -247,12 +250,12 @@ def _present(lines: list[str]) -> set[str]:
     return found
 
 
-def _listening(sockets: Iterable[str]) -> dict[str, str]:
-    """The program by port and protocol, from lines of `ss`; without those on loopback.
+def _listening(sockets: Iterable[str]) -> list[tuple[str, str]]:
+    """Ports and protocols, each with its program, from lines of `ss`; without those on loopback.
 
     A program's name is what it calls itself. The kernel's own sockets have none.
     """
-    listening: dict[str, str] = {}
+    listening = set()
     for line in sockets:
         match = re.match(r"socket (tcp|udp|raw) +\S+ +\d+ +\d+ +(\S+):(\d+) +\S+(.*)", line)
         if match is None:
@@ -262,13 +265,13 @@ def _listening(sockets: Iterable[str]) -> dict[str, str]:
             re.sub(r"[^\w .:@+-]", "?", name, flags=re.ASCII)[:15]
             for name in re.findall(r'\("(.*?)",pid=', users)
         ]
-        # What waits for its first connection is systemd's too; Docker's proxy serves this host
-        # alone, all others are forwarded before they come here.
+        # What waits for its first connection is systemd's too.
         program = next((name for name in programs if name != "systemd"), "".join(programs[:1]))
-        if not _on_loopback(address) and program != "docker-proxy":
-            key = _named(port) if kind == "raw" else f"{port}/{kind}"
-            listening[key] = program
-    return listening
+        key = _named(port) if kind == "raw" else f"{port}/{kind}"
+        # Docker's proxy serves this host alone: all others are forwarded before they come here.
+        if not (_on_loopback(address) or program == "docker-proxy" or (key, program) in RESOLVER):
+            listening.add((key, program))
+    return sorted(listening)
 
 
 def _on_loopback(address: str) -> bool:
@@ -281,10 +284,10 @@ def _on_loopback(address: str) -> bool:
     return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
 
 
-def _shown(ports: Mapping[str, str]) -> str:
+def _shown(ports: Iterable[tuple[str, str]]) -> str:
     """Ports by program: `111/tcp, 111/udp (rpcbind); 51820/udp`."""
     programs: dict[str, list[str]] = {}
-    for port, program in ports.items():
+    for port, program in ports:
         programs.setdefault(program, []).append(port)
     return "; ".join(
         f"{', '.join(sorted(some))}{f' ({program})' if program else ''}"

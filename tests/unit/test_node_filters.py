@@ -206,6 +206,8 @@ udp UNCONN 0 0 127.0.0.1:323 0.0.0.0:* users:(("chronyd",pid=500,fd=5))
 udp UNCONN 0 0 [::1]:323 [::]:* users:(("chronyd",pid=500,fd=6))
 udp UNCONN 0 0 127.0.0.53%lo:53 0.0.0.0:* users:(("systemd-resolve",pid=401,fd=17))
 tcp LISTEN 0 4096 127.0.0.54:53 0.0.0.0:* users:(("systemd-resolve",pid=401,fd=20))
+udp UNCONN 0 0 0.0.0.0:5355 0.0.0.0:* users:(("systemd-resolve",pid=401,fd=11))
+tcp LISTEN 0 4096 [::]:5355 [::]:* users:(("systemd-resolve",pid=401,fd=14))
 tcp LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=600,fd=3),("systemd",pid=1,fd=9))
 tcp LISTEN 0 128 [::]:22 [::]:* users:(("sshd",pid=600,fd=4))
 tcp LISTEN 0 50 [::ffff:127.0.0.1]:9000 *:* users:(("java",pid=700,fd=4))
@@ -216,6 +218,7 @@ tcp LISTEN 0 4096 0.0.0.0:111 0.0.0.0:* users:(("rpcbind",pid=1,fd=4),("systemd"
 udp UNCONN 0 0 [::]:111 [::]:* users:(("rpcbind",pid=801,fd=5),("systemd",pid=1,fd=8))
 udp UNCONN 0 0 0.0.0.0:51820 0.0.0.0:*
 udp UNCONN 0 0 0.0.0.0%virbr0:67 0.0.0.0:* users:(("dnsmasq",pid=802,fd=3))
+tcp LISTEN 0 10 192.0.2.5:53 0.0.0.0:* users:(("named",pid=801,fd=6))
 tcp LISTEN 0 32 192.168.122.1:53 0.0.0.0:* users:(("dnsmasq",pid=802,fd=6))
 raw UNCONN 0 0 0.0.0.0:112 0.0.0.0:* users:(("keepalived",pid=803,fd=9))
 raw UNCONN 0 0 *:253 *:* users:(("a\x1b[2J\xe9 "),("",pid=804,fd=3))
@@ -238,10 +241,10 @@ def test_the_first_run_asks_about_what_would_be_closed():
     (line,) = findings(FRESH + BUSY)["problems"]
     assert line == (
         "the firewall would close 51820/udp; protocol 253 (a??2J? ?????); 53/tcp, 67/udp (dnsmasq);"
-        " vrrp (keepalived); 111/tcp, 111/udp (rpcbind); 6443/tcp (systemd):"
+        " vrrp (keepalived); 53/tcp (named); 111/tcp, 111/udp (rpcbind); 6443/tcp (systemd):"
         " declare rules (node_firewall_allow, in a fabric fabric_extra_firewall), or let them be"
         " closed, by port or by program: node_firewall_close:"
-        " [51820/udp, a??2J? ?????, dnsmasq, keepalived, rpcbind, systemd]"
+        " [51820/udp, a??2J? ?????, dnsmasq, keepalived, named, rpcbind, systemd]"
     )
 
 
@@ -274,7 +277,7 @@ def test_later_runs_tell_what_is_closed_from_now_on():
 
 
 def test_where_nobody_can_look_nothing_passes():
-    assert "install iproute2" in findings("", others=["missing"])["problems"][0]
+    assert "install Debian's iproute2" in findings("", others=["blind"])["problems"][0]
     (line,) = findings("tcp what now")["problems"]
     assert line == "ss says what is not understood: 'socket tcp what now'"
 
