@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-# What /etc/hosts takes as a name.
+# What /etc/hosts takes as a name: underscores too, which DNS does not.
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 # What cloud-init's template of /etc/hosts calls the node.
 CLOUD_NAME = r"\{\{ *(fqdn|hostname) *\}\}"

@@ -19,8 +19,6 @@ Rule = Mapping[str, Any]
 FAMILIES = {4: "ip", 6: "ip6"}
 # Who may connect, by name: the sets of the table, and everybody.
 GROUPS = ("fabric", "control", "anywhere")
-# What /etc/hosts takes as a name: underscores too, which DNS does not.
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 
 
 def _network(text: object) -> IPv4Network | IPv6Network:
@@ -105,7 +103,7 @@ def _member_problems(address: object, members: list[Mapping[str, str]]) -> Itera
     yield from _problem("node_address", _address, address)
     for member in members:
         place = f"node_members, {member['name']}"
-        if not re.fullmatch(NAME, member["name"]):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", member["name"]):
             yield f"{place}: not a name of letters, digits, dots, - and _"
         yield from _problem(place, _address, member["address"])
     for key in ("name", "address"):
