@@ -12,10 +12,11 @@ from typing import Any
 
 from ansible.vars.hostvars import HostVars, HostVarsVars
 
-# The daemons' own code judges what they will read. It needs no Ansible, and Ansible's search path
-# for module_utils serves modules alone.
-sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+# The daemons' own code judges what they will read, and role node's what the firewall will. It needs
+# no Ansible, and Ansible's search path for module_utils serves modules alone.
+sys.path += [str(Path(__file__).parents[1] / "module_utils"), str(Path(__file__).parent)]
 
+from node import check_rules
 from selvage.catalogue import SERVICE_NAME, parse_services
 from selvage.fields import Fields, Invalid
 from selvage.registrar import settings as registrar
@@ -50,7 +51,8 @@ def fabric_map(
         members = sorted(groups[group])
         variables = {host: _variables(hostvars, host) for host in members}
         names = {tier: _agreed(variables, f"fabric_{tier}_group", settings) for tier in GROUPS}
-        _agreed(variables, "fabric_group", settings)
+        for name in ("fabric_group", "fabric_serial"):
+            _agreed(variables, name, settings)
     except Invalid as problem:
         return {"problems": [str(problem)]}
     tiers = {tier: {*groups.get(name, [])} & {*members} for tier, name in names.items()}
@@ -254,15 +256,6 @@ def _networks(value: object, name: str) -> None:
             raise fields.fail(f"{name}[{index}]", f"expected {expected}: {problem}") from None
 
 
-def _firewall(value: object, name: str) -> None:
-    # What else a rule has, role node judges.
-    for rule in Fields({name: value}, "").tables(name):
-        rule.text("name", r"[^\n]+", "a name")
-        if rule.has("port"):
-            rule.integer("port", 1, 65535)
-        rule.integers("ports", 1, 65535)
-
-
 def _bind(value: object, name: str) -> None:
     expected = "an address and a port, such as 127.0.0.1:8404"
     text = Fields({name: value}, "").text(name, r"\S*:[0-9]+(\s.*)?", expected)
@@ -294,6 +287,16 @@ def _zookeeper(value: object, name: str) -> None:
         raise Invalid(re.sub("^hosts", name, str(problem))) from None
 
 
+def _batches(value: object, name: str) -> None:
+    # What play keyword `serial` takes; the last batch size is that of all that follow.
+    for size in value if isinstance(value, list) and value else [value]:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}|([1-9][0-9]?|100)%", str(size)):
+            raise Invalid(
+                f"{name}: expected a number of hosts, a share such as 25%, or a list of these,"
+                f" got {size!r:.80}"
+            )
+
+
 def _text(pattern: str, expected: str) -> Callable[[object, str], object]:
     return lambda value, name: Fields({name: value}, "").text(name, pattern, expected)
 
@@ -304,9 +307,10 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
-    "firewall": _firewall,
+    "firewall": check_rules,
     "group": _text(r"\S{1,250}", "the name of a group"),
     "instances": _instances,
     "networks": _networks,
@@ -456,6 +460,7 @@ def _resolved(
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
         ],
+        "batches": values["fabric_serial"],
         "reserved_ports": sorted(reserved),
         "zone": values["fabric_zone"],
         "zookeeper_hosts": values["fabric_zookeeper_hosts"] or clients,

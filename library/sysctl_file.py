@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ description:
   - Sets each key in the running kernel, then writes the whole file, so that a boot gives the same.
   - When the kernel refuses a key or a value, the keys that were set before get their former values
     back, the file stays as it was, and the module fails with the names of the refused keys.
+  - Files of C(sysctl.d(5)) that sort after this one win at each boot. One that gives a key another
+    value is refused by name, as boots and runs would take it from each other.
   - In a container many keys belong to its host. With O(container) these are written to the file and
     returned in RV(not_settable) instead of failing.
 version_added: "1.0.0"
@@ -48,7 +51,7 @@ options:
   at_least:
     description:
       - Keys of O(values) that are never lowered. Where the kernel already allows more, it keeps
-        what it has, and the key is left out of the file.
+        what it has, and the key is left out of the file. A later file may raise them.
     type: list
     elements: str
     default: []
@@ -84,8 +87,22 @@ not_settable:
 """
 
 PROC = Path("/proc/sys")
+# What systemd-sysctl reads; of files with the same name the first one counts.
+FOLDERS = [
+    Path(folder)
+    for folder in (
+        "/etc/sysctl.d",
+        "/run/sysctl.d",
+        "/usr/local/lib/sysctl.d",
+        "/usr/lib/sysctl.d",
+    )
+]
 HEADER = "# Written by Ansible, role node: put your own values into node_sysctl.\n"
 HOSTS_BUSINESS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
+
+
+# Where and what a boot sets, by the key's location.
+Later = Mapping[str, tuple[Path, str]]
 
 
 class Refused(Exception):
@@ -138,7 +155,11 @@ def _ports(text: str) -> set[int] | None:
 
 
 def wanted(
-    values: Mapping[str, object], at_least: Sequence[str], previous: str, proc: Path
+    values: Mapping[str, object],
+    at_least: Sequence[str],
+    previous: str,
+    later: Later,
+    proc: Path,
 ) -> dict[str, str]:
     """Every key that belongs into the file, sorted. Raises Refused.
 
@@ -146,18 +167,51 @@ def wanted(
     raised by us, and the next boot needs it again.
     """
     chosen: dict[str, str] = {}
+    problems: list[str] = []
     for key, value in values.items():
         location(key)
         try:
             chosen[key] = normal(value)
         except ValueError as problem:
             raise Refused(f"{key}: {problem}") from None
+        problems += overruled(key, chosen[key], more=key in at_least, later=later)
         if key in at_least:
             current = read(proc / location(key)) or "0"
             ours = f"{key} = {current}\n" in previous
             if int(current) > int(chosen[key]) or (current == chosen[key] and not ours):
                 del chosen[key]
+    if problems:
+        raise Refused("; ".join(problems))
     return dict(sorted(chosen.items()))
+
+
+def read_later(ours: Path, folders: Sequence[Path]) -> Later:
+    """What files that a boot reads after ours set; not by patterns, which our keys beat."""
+    names: dict[str, Path] = {}
+    for folder in folders:
+        for path in folder.glob("*.conf"):
+            names.setdefault(path.name, path)
+    found = {}
+    for name in sorted(name for name in names if name > ours.name):
+        # Debian 12's link to /etc/sysctl.conf may outlive that.
+        text = names[name].read_text(errors="replace") if names[name].exists() else ""
+        for line in text.splitlines():
+            key, separator, value = line.strip().partition("=")
+            with contextlib.suppress(Refused):  # comments, patterns and what is no line at all
+                if separator:
+                    where = str(location(key.strip().removeprefix("-")))
+                    found[where] = names[name], normal(value)
+    return found
+
+
+def overruled(key: str, value: str, *, more: bool, later: Later) -> Iterator[str]:
+    """A line for a key that would be what it is to be only until the next boot."""
+    path, other = later.get(str(location(key)), (None, value))
+    if not (same(value, other) or (more and other.isdecimal() and int(other) >= int(value))):
+        yield (
+            f"{key}: {path} makes it {other} at each boot, and this would be {value} until then: "
+            f"remove it there, or set it to {other} in node_sysctl"
+        )
 
 
 def read(path: Path) -> str | None:
@@ -181,13 +235,14 @@ def settle(
     values: Mapping[str, object],
     at_least: Sequence[str],
     previous: str,
+    later: Later,
     *,
     container: bool,
     check: bool,
     proc: Path = PROC,
 ) -> Outcome:
     """Make the kernel's values the wanted ones, or nothing at all. Raises Refused."""
-    chosen = wanted(values, at_least, previous, proc)
+    chosen = wanted(values, at_least, previous, later, proc)
     outcome = Outcome(HEADER + "".join(f"{key} = {value}\n" for key, value in chosen.items()))
     refused = []
     for key, value in chosen.items():
@@ -245,6 +300,7 @@ def main() -> None:
             arguments["values"],
             arguments["at_least"],
             previous,
+            read_later(path, FOLDERS),
             container=arguments["container"],
             check=module.check_mode,
         )

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ module: text_files
 short_description: Keep a folder's text files equal to a mapping
 description:
   - Writes those files that differ, each at once and with its final mode, and removes the others.
+  - Owner and mode count as well; what belongs to somebody else, or is a link, is made anew.
   - One call for a whole tree, where C(copy) needs several for each file.
 version_added: "1.0.0"
 author:
@@ -22,11 +28,14 @@ attributes:
     description: Nothing is written or removed.
   diff_mode:
     support: full
-    description: Each file that is written or removed.
+    description:
+      - A line for each file that is written or removed, or one for a new folder. The text is the
+        project's own, and long; a version control system shows it better.
 options:
   path:
     description:
-      - The folder, which belongs to this module as a whole. It and its folders get mode 0755.
+      - The folder, which belongs to this module as a whole. It and its folders get mode 0755, and
+        all belongs to the user that the module runs as.
       - What Python keeps in C(__pycache__) is left alone.
     type: path
     required: true
@@ -52,7 +61,12 @@ written:
   elements: str
   returned: always
 removed:
-  description: Names of the files that were removed.
+  description: Names of the files and links that were removed.
+  type: list
+  elements: str
+  returned: always
+restored:
+  description: Names of the folders that got their owner and mode back; O(path) itself is V(.).
   type: list
   elements: str
   returned: always
@@ -61,14 +75,78 @@ removed:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.system import files
 
+FILE, FOLDER = 0o644, 0o755
 
-def present(folder: Path) -> dict[str, str]:
-    """The text of every file in the folder by its name; undecodable bytes are replaced."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes().decode(errors="replace")
-        for path in folder.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+
+@dataclass
+class Plan:
+    """What is to do: each line is for a person, by the name that it is about."""
+
+    written: dict[str, str]
+    removed: dict[str, str]
+    restored: dict[str, str]
+
+
+def plan(root: Path, wanted: Mapping[str, str]) -> Plan:
+    """Compare the folder with what it is to hold; no link within it is followed."""
+    folders = {str(path) for name in wanted for path in Path(name).parents}
+    found = {str(path.relative_to(root)): status for path, status in entries(root)}
+    if root.exists():
+        found = {".": root.stat(), **found}
+    written = {name: differs(root / name, wanted[name], found.get(name)) for name in sorted(wanted)}
+    removed, restored = {}, {}
+    for name, status in found.items():
+        if not stat.S_ISDIR(status.st_mode):
+            if name not in wanted:
+                removed[name] = "removed"
+        elif name in folders and not is_ours(status, FOLDER):
+            restored[name] = "owner or mode"
+    return Plan({name: what for name, what in written.items() if what}, removed, restored)
+
+
+def entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """All that is in the folder and in its folders, these before what they hold."""
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        if path.name == "__pycache__":
+            continue
+        status = path.lstat()
+        yield path, status
+        if stat.S_ISDIR(status.st_mode):
+            yield from entries(path)
+
+
+def is_ours(status: os.stat_result, mode: int) -> bool:
+    """Whether owner, group and mode are what this module gives."""
+    owner = (status.st_uid, status.st_gid) == (os.geteuid(), os.getegid())
+    return owner and stat.S_IMODE(status.st_mode) == mode
+
+
+def differs(path: Path, text: str, found: os.stat_result | None) -> str:
+    """How the file differs from a regular one of ours with this text; empty if it does not."""
+    if found is None or not stat.S_ISREG(found.st_mode):
+        return "new"
+    former = path.read_bytes()
+    if former == text.encode():
+        return "" if is_ours(found, FILE) else "owner or mode"
+    lines = former.decode(errors="replace").splitlines(), text.splitlines()
+    changes = [line[0] for line in difflib.unified_diff(*lines, n=0, lineterm="")][2:]
+    return f"-{changes.count('-')} +{changes.count('+')} lines"
+
+
+def carry_out(todo: Plan, root: Path, wanted: Mapping[str, str]) -> None:
+    """Do it: folders first and from above, so that nobody else can change what is below."""
+    for name in todo.restored:
+        take(root / name)
+    for name in todo.removed:
+        remove(root / name, root)
+    for name in todo.written:
+        write(root / name, wanted[name])
+
+
+def take(folder: Path) -> None:
+    """Make the folder ours: a new one may have the group of a parent with a setgid bit."""
+    os.chown(folder, os.geteuid(), os.getegid())
+    folder.chmod(FOLDER)
 
 
 def write(path: Path, text: str) -> None:
@@ -76,8 +154,8 @@ def write(path: Path, text: str) -> None:
     for folder in reversed(path.parents):
         if not folder.exists():
             folder.mkdir()
-            folder.chmod(0o755)
-    files.write(path, text)
+            take(folder)
+    files.write(path, text, mode=FILE)
 
 
 def remove(path: Path, root: Path) -> None:
@@ -96,27 +174,23 @@ def run_module(module: AnsibleModule) -> dict[str, Any]:
     for name, text in wanted.items():
         if name.startswith("/") or ".." in Path(name).parts or not isinstance(text, str):
             module.fail_json(msg=f"files: {name!r}: expected a name within {root}, and its text")
-    found = present(root)
-    written = sorted(name for name in wanted if found.get(name) != wanted[name])
-    removed = sorted(found.keys() - wanted.keys())
+    new = not root.exists()
+    todo = plan(root, wanted)
     if not module.check_mode:
-        for name in removed:
-            remove(root / name, root)
-        for name in written:
-            write(root / name, wanted[name])
+        carry_out(todo, root, wanted)
+    lines = [
+        f"{root / name}: {what}"
+        for part in (todo.restored, todo.written, todo.removed)
+        for name, what in part.items()
+    ]
+    if new:
+        lines = [f"{root}: new, with {len(wanted)} files"]
     return {
-        "changed": bool(written or removed),
-        "written": written,
-        "removed": removed,
-        "diff": [
-            {
-                "before_header": str(root / name),
-                "after_header": str(root / name),
-                "before": found.get(name, ""),
-                "after": wanted.get(name, ""),
-            }
-            for name in [*written, *removed]
-        ],
+        "changed": bool(todo.written or todo.removed or todo.restored),
+        "written": list(todo.written),
+        "removed": list(todo.removed),
+        "restored": list(todo.restored),
+        "diff": {"prepared": "".join(f"{line}\n" for line in lines)},
     }
 
 

@@ -88,6 +88,7 @@ def test_defaults_and_what_follows_from_the_groups():
         "control_addresses": [],
         "profiles": ["proxy"],
         "firewall": [{"name": "inventory", "port": 8080, "from": "fabric"}],
+        "batches": [1, "25%"],
         "zone": "a",
         "zookeeper_hosts": ["198.18.0.11:2181", "198.18.0.12:2181"],
         "catalogue": ["inventory", "orders"],
@@ -265,6 +266,17 @@ def test_settings_that_cannot_be_meant(changes, expected):
     (line,) = problems(app1=changes)
     assert line.startswith(f"app1: {expected}")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("batches", [[1, "0%"], [], "some", 0, {}, [1, [2]]])
+def test_batches_that_cannot_be_meant(batches):
+    (line,) = problems(**{host: {"fabric_serial": batches} for host in hosts()})
+    assert "2 more: fabric_serial: expected a number of hosts, a share such as 25%, or" in line
+
+
+def test_batches_are_one_setting_for_the_fabric():
+    (line,) = problems(app1={"fabric_serial": 2})
+    assert line.endswith("set it for the whole fabric")
 
 
 def test_an_address_that_two_hosts_have():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -24,8 +25,10 @@ def proc(tmp_path):
     return root
 
 
-def settle(proc, values, at_least=(), previous="", container=False, check=False):
-    return module.settle(values, at_least, previous, container=container, check=check, proc=proc)
+def settle(proc, values, at_least=(), previous="", container=False, check=False, later=None):
+    return module.settle(
+        values, at_least, previous, later or {}, container=container, check=check, proc=proc
+    )
 
 
 def value(proc, key):
@@ -99,6 +102,68 @@ def test_at_least_never_lowers(proc, current, previous, after, kept):
     outcome = settle(proc, {"fs.file-max": 200}, at_least=["fs.file-max"], previous=previous)
     assert value(proc, "fs/file-max") == after
     assert ("fs.file-max" in outcome.text) is kept
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Folders as systemd-sysctl reads them at boot, with our own file and others."""
+    names = {
+        "etc": {
+            "50-early.conf": "vm.swappiness = 5\n",
+            "90-selvage.conf": "vm.swappiness = 1\n",
+            "99-ours.conf": "# vm.dirty_ratio = 1\nvm/swappiness=10\n\nnet.a = 3   4\n",
+            "99-zz.conf.bak": "vm.swappiness = 30\n",
+        },
+        "run": {"90-selvage.conf": "vm.swappiness = 40\n"},
+        "usr": {
+            "95-vendor.conf": "-vm.swappiness = 20\n;x\nkernel.core_pattern=|/bin/x %p\n",
+            "99-ours.conf": "net.a = 5\n",
+            "99-globs.conf": "net.*.b = 1\n-net.c\nnonsense\n",
+        },
+    }
+    for folder, files in names.items():
+        (tmp_path / folder).mkdir()
+        for name, text in files.items():
+            (tmp_path / folder / name).write_text(text)
+    (tmp_path / "etc/98-masked.conf").symlink_to("/dev/null")
+    (tmp_path / "etc/99-sysctl.conf").symlink_to("../sysctl.conf")
+    return [tmp_path / folder for folder in ("etc", "run", "local", "usr")]
+
+
+def test_who_comes_after_us_at_boot_is_known(folders):
+    ours = folders[0] / "99-ours.conf"
+    assert module.read_later(folders[0] / "90-selvage.conf", folders) == {
+        "vm/swappiness": (ours, "10"),
+        "net/a": (ours, "3 4"),
+        "kernel/core_pattern": (folders[3] / "95-vendor.conf", "|/bin/x %p"),
+    }
+
+
+def test_what_each_boot_would_take_back_is_refused_by_name(proc):
+    later = {"vm/swappiness": (Path("/etc/sysctl.d/99-ours.conf"), "10")}
+    for check in (True, False):
+        with pytest.raises(module.Refused) as refused:
+            settle(proc, {"vm.swappiness": 1, "net.a": "3 4"}, later=later, check=check)
+        assert str(refused.value) == (
+            "vm.swappiness: /etc/sysctl.d/99-ours.conf makes it 10 at each boot, and this would be "
+            "1 until then: remove it there, or set it to 10 in node_sysctl"
+        )
+    assert (value(proc, "vm/swappiness"), value(proc, "net/a")) == ("60", "1\t2")
+
+
+def test_what_a_boot_makes_the_same_or_more_is_accepted(proc):
+    later = {
+        "vm/swappiness": (Path("/x"), "1"),
+        "net/a": (Path("/x"), "3 4"),
+        "fs/file-max": (Path("/x"), "300"),
+    }
+    values = {"vm.swappiness": 1, "net.a": "3\t4", "fs.file-max": 200}
+    settle(proc, values, at_least=["fs.file-max"], later=later)
+    with pytest.raises(module.Refused, match=r"fs\.file-max: /x makes it 300"):
+        settle(proc, values, later=later)
+    later["fs/file-max"] = (Path("/x"), "100")
+    with pytest.raises(module.Refused, match=r"fs\.file-max: /x makes it 100"):
+        settle(proc, values, at_least=["fs.file-max"], later=later)
 
 
 def test_the_kernels_way_to_write_ports_is_no_difference():

@@ -1,6 +1,7 @@
 """The module `text_files`: a folder becomes equal to a mapping, and nothing else changes."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,79 @@ def test_only_what_differs_is_touched(tmp_path: Path, capsys: pytest.CaptureFixt
     assert tree(tmp_path) == {"__init__.py": "", "part.py": "new", "__pycache__/part.pyc": ""}
     assert not (tmp_path / "sub").exists()
     assert (tmp_path / "__init__.py").stat().st_mtime_ns == before
-    assert result["diff"][0]["before"] == FILES["part.py"]
-    assert result["diff"][1]["after"] == ""
+    assert result["diff"]["prepared"].splitlines() == [
+        f"{tmp_path}/part.py: -1 +1 lines",
+        f"{tmp_path}/sub/deep.py: removed",
+    ]
+
+
+def test_a_new_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The code of a checkout is no news for whoever looks at a diff, that it comes is."""
+    package = tmp_path / "lib"
+    for check in (True, False):
+        result = run(capsys, package, FILES, _ansible_check_mode=check)
+        assert result["diff"]["prepared"] == f"{package}: new, with 3 files\n"
+
+
+def test_modes_are_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, tmp_path, FILES)
+    for name, mode in {".": 0o777, "sub": 0o700, "part.py": 0o666}.items():
+        (tmp_path / name).chmod(mode)
+    checked = run(capsys, tmp_path, FILES, _ansible_check_mode=True)
+    assert (tmp_path / "sub").stat().st_mode & 0o777 == 0o700
+
+    result = run(capsys, tmp_path, FILES)
+    assert result == checked
+    assert result["written"] == ["part.py"]
+    assert result["diff"]["prepared"].splitlines() == [
+        f"{tmp_path}: owner or mode",
+        f"{tmp_path}/sub: owner or mode",
+        f"{tmp_path}/part.py: owner or mode",
+    ]
+    assert (tmp_path / "part.py").stat().st_mode & 0o777 == 0o644
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path, tmp_path / "sub")} == {0o755}
+    assert run(capsys, tmp_path, FILES)["changed"] is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_owners_are_restored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, tmp_path, FILES)
+    for name, ids in {".": (65534, 0), "sub": (0, 65534), "part.py": (65534, 65534)}.items():
+        os.chown(tmp_path / name, *ids)
+    assert run(capsys, tmp_path, FILES)["changed"]
+    for name in (".", "sub", "part.py"):
+        status = (tmp_path / name).stat()
+        assert (status.st_uid, status.st_gid) == (0, 0)
+    assert run(capsys, tmp_path, FILES)["changed"] is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_group_of_the_folder_above_is_not_taken_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Debian's /usr/local may have it, for the group staff."""
+    os.chown(tmp_path, 0, 65534)
+    tmp_path.chmod(0o2775)
+    run(capsys, tmp_path / "lib", FILES)
+    assert run(capsys, tmp_path / "lib", FILES)["changed"] is False
+
+
+def test_links_are_replaced_and_not_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    run(capsys, elsewhere, {"deep.py": "y\n", "part.py": FILES["part.py"]})
+    package = tmp_path / "lib"
+    run(capsys, package, {"__init__.py": ""})
+    (package / "sub").symlink_to(elsewhere)
+    (package / "part.py").symlink_to(elsewhere / "part.py")
+    (package / "gone").symlink_to(tmp_path / "nowhere")
+    before = tree(elsewhere)
+    assert run(capsys, package, FILES)["changed"]
+    assert tree(package) == FILES
+    assert not [path for path in package.rglob("*") if path.is_symlink()]
+    assert tree(elsewhere) == before
+    assert run(capsys, package, FILES)["changed"] is False
 
 
 def test_check_mode_says_it_and_changes_nothing(

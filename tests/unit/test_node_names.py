@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "filter_plugins" / "hosts.py"
-spec = importlib.util.spec_from_file_location("hosts_filters", SOURCE)
+SOURCE = Path(__file__).parents[2] / "filter_plugins" / "node_names.py"
+spec = importlib.util.spec_from_file_location("node_names", SOURCE)
 hosts = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(hosts)
 
