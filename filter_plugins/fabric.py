@@ -256,6 +256,17 @@ def _networks(value: object, name: str) -> None:
             raise fields.fail(f"{name}[{index}]", f"expected {expected}: {problem}") from None
 
 
+def _bind(value: object, name: str) -> None:
+    expected = "an address and a port, such as 127.0.0.1:8404"
+    text = Fields({name: value}, "").text(name, r"\S*:[0-9]+(\s.*)?", expected)
+    Fields({name: _bound(text)}, "").integer(name, 1, 65535)
+
+
+def _bound(text: str) -> int:
+    """The port of an address, which HAProxy's options may follow."""
+    return int(text.split()[0].rpartition(":")[2])
+
+
 def _ports(value: object, name: str) -> None:
     Fields({name: value}, "").integers(name, 1, 65535)
 
@@ -297,7 +308,7 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
     "batches": _batches,
-    "bind": _text(r"\S*:[0-9]{1,5}(\s.*)?", "an address and a port, such as 127.0.0.1:8404"),
+    "bind": _bind,
     "catalogue": parse_services,
     "firewall": check_rules,
     "group": _text(r"\S{1,250}", "the name of a group"),
@@ -358,18 +369,14 @@ def _port_problems(values: Values, tiers: set[str]) -> list[str]:
             taken[port] = owner
 
     if tiers & {"services", "edge"}:
-        for port in _stats_ports(values):
-            need("haproxy_stats_bind", "the statistics page", port, "HAProxy's statistics page")
+        page = "HAProxy's statistics page"
+        need("haproxy_stats_bind", page, _bound(values["haproxy_stats_bind"]), page)
         for service in _subscriptions(values):
             name = service["name"]
             need("fabric_services", name, int(service["port"]), f"the sidecar for {name}")
     for instance in values["fabric_instances"]:
         need("fabric_instances", instance["service"], int(instance["port"]), "")
     return problems
-
-
-def _stats_ports(values: Values) -> list[int]:
-    return [int(port) for port in re.findall(r":([0-9]+)(?=\s|$)", values["haproxy_stats_bind"])]
 
 
 def _subscriptions(values: Values) -> list[dict[str, Any]]:
@@ -434,7 +441,7 @@ def _resolved(
     # Those of the firewall's rules the role adds by itself.
     reserved = {int(port) for port in values["node_reserved_ports"]}
     if sidecar:
-        reserved.update(_stats_ports(values))
+        reserved.add(_bound(values["haproxy_stats_bind"]))
         reserved.update(int(service["port"]) for service in _subscriptions(values))
     return {
         "groups": sorted(

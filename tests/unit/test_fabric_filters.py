@@ -238,6 +238,7 @@ def with_another(name, address="198.18.0.99"):
         ({"ansible_port": "ssh"}, "ansible_port: expected a whole number from 1 to 65535, got ssh"),
         ({"node_ssh_port": 0}, "node_ssh_port: expected a whole number from 1 to 65535, got 0"),
         ({"node_reserved_ports": [0]}, "node_reserved_ports"),
+        ({"haproxy_stats_bind": ":99999"}, "haproxy_stats_bind: expected a whole number from 1 to"),
         ({"haproxy_stats_bind": "metrics"}, "haproxy_stats_bind: expected an address and a port"),
         ({"ansible_host": None}, "fabric_address: set it, or ansible_host, to the host's IPv4"),
         ({"fabric_instances": [{"service": "a"}]}, "fabric_instances[0].port: is required"),
