@@ -1,226 +1,236 @@
-"""One node, the ways to it, and a console that no rule closes."""
+"""The nodes, runs of the role on them, and a console to each that no rule closes."""
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ansible_collections.community.general as community_general
 import pytest
+from ways import FRESH, LOCAL, OVER_SSH, SSH_CONFIG, Way
 
 PROJECT = Path(__file__).parents[3]
-PREFIX = os.environ["LAB_PREFIX"]
-SSH_CONFIG = f"/var/lib/selvage-lab/{os.environ['LAB_NAME']}/ssh/config"
-COMPUTER, NODE, BASTION = (f"{PREFIX}.{number}" for number in (1, 11, 12))
 PASSWORD = "of the lab alone"
 PLAYBOOK = "molecule/accounts/firewall.yml"
 # What a run that starts on the node needs there.
 SHIPPED = (
-    *("action_plugins", "ansible.cfg", "filter_plugins", "library", "module_utils"),
+    *("action_plugins", "ansible.cfg", "filter_plugins", "module_utils"),
     *(PLAYBOOK, "roles/node"),
 )
-MODPROBE = ("plugins/modules/modprobe.py", "plugins/module_utils", "plugins/doc_fragments", "meta")
-
-SSH: dict[str, Any] = {"ansible_host": NODE, "ansible_ssh_common_args": f"-F {SSH_CONFIG}"}
-SUDO: dict[str, Any] = {"ansible_user": "operator", "ansible_become": True}
-
-
-@dataclass(frozen=True)
-class Way:
-    """How a run comes to the node, as the inventory says it, and what the node sees of it."""
-
-    variables: Mapping[str, Any]
-    client: str = COMPUTER
-    port: int = 22
-    # What starts a run on the node itself; empty when it starts on this computer.
-    login: tuple[str, ...] = ()
-    # Whether sudo asks for the password, which the run is given as -K would take it.
-    asked: bool = False
-    # Whether it starts as cron would start it, so that no ssh session carries it.
-    detached: bool = False
-
-
-FRESH = ("ssh", "-F", SSH_CONFIG, "-o", "ControlPath=none")
-WAYS = {
-    "root": Way({**SSH, "ansible_user": "root"}),
-    "sudo": Way({**SSH, **SUDO}, asked=True),
-    "bastion": Way(
-        {**SSH, **SUDO, "ansible_ssh_common_args": f"-F {SSH_CONFIG} -o ProxyJump=bastion"},
-        client=BASTION,
-        asked=True,
-    ),
-    "port": Way({**SSH, "ansible_user": "root", "ansible_port": 2222}, port=2222),
-    "local": Way({"ansible_connection": "local"}, login=(*FRESH, f"root@{NODE}")),
-    "local with sudo": Way(
-        {"ansible_connection": "local", "ansible_become": True},
-        login=(*FRESH, f"operator@{NODE}"),
-        asked=True,
-    ),
-}
-DETACHED = Way(WAYS["local"].variables, login=WAYS["local"].login, detached=True)
-OVER_SSH = [name for name, way in WAYS.items() if not way.login]
-
-
-class Console:
-    """A connection to the node that is older than every rule, so that none closes it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ssh = ("ssh", "-F", SSH_CONFIG, "-o", f"ControlPath={folder}/console")
-        # Without a rule that asks for the state, the kernel tracks no connection.
-        chain = "{ type filter hook input priority -10; ct state new; }"
-        track = f"table inet console {{ chain c {chain}; }}"
-        self._command([*FRESH, f"root@{NODE}", f"nft {track!r}"])
-        self._command([*self._ssh, "-o", "ControlPersist=yes", "-f", "-N", "-M", f"root@{NODE}"])
-
-    def __call__(self, command: str, check: bool = True, text: str | None = None) -> str:
-        """What a command prints on the node."""
-        return self._command([*self._ssh, f"root@{NODE}", command], check, text)
-
-    def close(self) -> None:
-        """End the connection."""
-        self._command([*self._ssh, "-O", "exit", f"root@{NODE}"])
-
-    @staticmethod
-    def _command(command: list[str], check: bool = True, text: str | None = None) -> str:
-        done = subprocess.run(command, capture_output=True, text=True, input=text, check=False)
-        assert done.returncode == 0 or not check, done.stdout + done.stderr
-        return done.stdout
-
-
-@pytest.fixture(scope="session")
-def folder() -> Iterator[Path]:
-    """A folder with a short name: the path of a socket has 108 characters at most."""
-    with tempfile.TemporaryDirectory(prefix="acc") as name:
-        yield Path(name)
-
-
-@pytest.fixture(scope="session")
-def console(folder: Path) -> Iterator[Console]:
-    """The console."""
-    console = Console(folder)
-    general = Path(next(iter(community_general.__path__)))
-    collections = "collections/ansible_collections/community/general"
-    console(f"rm -rf /srv/selvage; mkdir -p /srv/selvage/{collections}")
-    for place, names, into in ((PROJECT, SHIPPED, ""), (general, MODPROBE, collections)):
-        sent = subprocess.run(
-            f"tar -cz --exclude=__pycache__ -C {place} {' '.join(names)} | ssh -F {SSH_CONFIG}"
-            f" root@{NODE} tar -xz --no-same-owner -C /srv/selvage/{into}",
-            shell=True,
-            check=False,
-        )
-        assert sent.returncode == 0
-    yield console
-    console.close()
-
-
 CLEAN = (
     "systemctl disable --now selvage-firewall.service selvage-firewall-rollback.timer;"
     "nft delete table inet selvage; rm -f /etc/selvage-firewall.nft"
 )
+# Variables of a way's host in the inventory.
+Variables = Callable[[Way], Mapping[str, Any]]
 
 
-@pytest.fixture
-def rules(console: Console) -> Iterator[Callable[[], str]]:
-    """The rules in force; none before the test, and none afterwards."""
-    console(CLEAN, check=False)
-    yield lambda: console("nft list table inet selvage", check=False)
-    console(CLEAN, check=False)
+def command(words: list[str], check: bool = True, text: str | None = None) -> str:
+    """What a command prints."""
+    done = subprocess.run(words, capture_output=True, text=True, input=text, check=False)
+    assert done.returncode == 0 or not check, done.stdout + done.stderr
+    return done.stdout
 
 
-@pytest.fixture
-def second(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Another host, as an inventory has it, that lets nobody in while the node tries its rules."""
-    trial = "systemctl --quiet is-active selvage-firewall-rollback.timer"
-    config = folder / "second"
-    config.write_text(
-        f'Match exec "while {shlex.join([*FRESH, f"root@{NODE}", trial])}; do sleep 0.2; done"\n'
-        f"Match all\nInclude {SSH_CONFIG}\n"
-    )
-    yield {
-        "ansible_host": BASTION,
-        "ansible_ssh_common_args": f"-F {config}",
-        "ansible_user": "root",
-        "node_address": BASTION,
-    }
-    subprocess.run([*FRESH, f"root@{BASTION}", CLEAN], capture_output=True, check=False)
+class Console:
+    """A connection to a node that is older than every rule, so that none closes it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._root = f"root@{name}"
+        self._ssh = ["ssh", "-F", SSH_CONFIG, "-o", f"ControlPath={folder}/{name}"]
+        # Without a rule that asks for the state, the kernel tracks no connection.
+        chain = "{ type filter hook input priority -10; ct state new; }"
+        track = f"table inet console {{ chain c {chain}; }}"
+        command([*FRESH, self._root, f"nft {track!r}"])
+        command([*self._ssh, "-o", "ControlPersist=yes", "-f", "-N", "-M", self._root])
+
+    def __call__(self, words: str, check: bool = True, text: str | None = None) -> str:
+        """What a command prints on the node."""
+        return command([*self._ssh, self._root, words], check, text)
+
+    def clean(self) -> None:
+        """No rules, and nothing that would bring any."""
+        self(CLEAN, check=False)
+
+    def rules(self) -> str:
+        """The rules in force."""
+        return self("nft list table inet selvage", check=False)
+
+    def close(self) -> None:
+        """End the connection."""
+        command([*self._ssh, "-O", "exit", self._root])
 
 
 @dataclass
-class Run:
-    """How a run of the playbook ended."""
+class Outcome:
+    """How a run ended for one host, and what it left there."""
 
     rc: int
     output: str
+    # The rules in force, and the file of those that passed; empty where there are none.
+    rules: str
+    file: str
 
     @property
     def words(self) -> str:
-        """What it printed, without line breaks."""
+        """What was printed, without line breaks."""
         return " ".join(self.output.split())
 
 
-def provision(
-    console: Console,
-    folder: Path,
-    way: Way,
-    second: Mapping[str, Any] | None = None,
-    check: bool = False,
-    **variables: Any,
-) -> Run:
-    """Role node on the node, that way, with these variables in the inventory.
+class Lab:
+    """The nodes and the runs."""
 
-    With a second host it is provisioned too, and the controller does one thing at a time.
-    """
-    inventory = {
-        "node_address": NODE,
-        "node_members": [{"name": "node1", "address": NODE}],
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        nodes = {way.node for way in (*OVER_SSH.values(), *LOCAL.values())}
+        self.consoles = {node: Console(node, folder) for node in sorted(nodes)}
+
+    def close(self) -> None:
+        """Leave the nodes as they were."""
+        for console in self.consoles.values():
+            console.clean()
+            console.close()
+
+    def ship(self) -> None:
+        """Bring the role to the node where runs start."""
+        self.consoles["inside"]("rm -rf /srv/selvage; mkdir -p /srv/selvage")
+        sent = subprocess.run(
+            f"tar -cz --exclude=__pycache__ -C {PROJECT} {' '.join(SHIPPED)}"
+            f" | ssh -F {SSH_CONFIG} root@inside tar -xz --no-same-owner -C /srv/selvage",
+            shell=True,
+            check=False,
+        )
+        assert sent.returncode == 0
+
+    def each_way(self, variables: Variables, times: int = 1) -> dict[str, Outcome]:
+        """The outcome of a run from no rules on, by each way; after the last run of several."""
+        with ThreadPoolExecutor() as pool:
+            inside = pool.submit(
+                lambda: {name: self.alone(way, variables, times) for name, way in LOCAL.items()}
+            )
+            return self.over_ssh(variables, times) | inside.result()
+
+    def over_ssh(self, variables: Variables, times: int = 1) -> dict[str, Outcome]:
+        """The same for the ways over ssh alone: one run for all of them."""
+        for way in OVER_SSH.values():
+            self.consoles[way.node].clean()
+        hosts = {name: {**way.variables, **variables(way)} for name, way in OVER_SSH.items()}
+        for _ in range(times):
+            outputs = self.run(hosts)
+        return {name: self._outcome(OVER_SSH[name], *said) for name, said in outputs.items()}
+
+    def alone(self, way: Way, variables: Variables, times: int = 1, check: bool = False) -> Outcome:
+        """The same for one way."""
+        self.consoles[way.node].clean()
+        for _ in range(times):
+            outcome = self.again(way, variables, check)
+        return outcome
+
+    def again(self, way: Way, variables: Variables, check: bool = False) -> Outcome:
+        """The same, without removing the rules before."""
+        outputs = self.run({"node": {**way.variables, **variables(way)}}, way, check=check)
+        return self._outcome(way, *outputs["node"])
+
+    def run(
+        self,
+        hosts: Mapping[str, Mapping[str, Any]],
+        way: Way | None = None,
+        forks: int = 20,
+        check: bool = False,
+    ) -> dict[str, tuple[int, str]]:
+        """Whether a run failed for a host, and what it said there, for each of them."""
+        text = json.dumps({"all": {"hosts": hosts}})
+        environment = {
+            "ANSIBLE_FORKS": str(forks),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s -o ConnectTimeout=10",
+            "LC_ALL": "C.UTF-8",
+        }
+        inside = way is not None and way.user != ""
+        place = "/srv/selvage" if inside else tempfile.mkdtemp(dir=self.folder)
+        words = ["ansible-playbook", PLAYBOOK, "-i", f"{place}/inventory.yml"]
+        words += ["--become-password-file", f"{place}/password"] + (["--check"] if check else [])
+        if inside:
+            console = self.consoles["inside"]
+            console("cat > /srv/selvage/inventory.yml", text=text)
+            console("cat > /srv/selvage/password", text=PASSWORD)
+            line = shlex.join(["env", *(f"{k}={v}" for k, v in environment.items()), *words])
+            line = f"cd /srv/selvage && {line}"
+            if way.detached:
+                service = "systemd-run --quiet --pipe --wait --collect --setenv=HOME=/root"
+                line = f"{service} sh -c {shlex.quote(line)}"
+            words = [*FRESH, f"{way.user}@{way.address}", line]
+        else:
+            Path(place, "inventory.yml").write_text(text)
+            Path(place, "password").write_text(PASSWORD)
+            environment["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
+            # A kept connection of another way would be taken for this one's.
+            environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = place
+        done = subprocess.run(
+            words,
+            cwd=PROJECT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return {name: _of(name, done.stdout + done.stderr) for name in hosts}
+
+    def _outcome(self, way: Way, rc: int, output: str) -> Outcome:
+        console = self.consoles[way.node]
+        kept = console("cat /etc/selvage-firewall.nft", check=False)
+        return Outcome(rc, output, console.rules(), kept)
+
+
+def _of(name: str, output: str) -> tuple[int, str]:
+    """Whether a run failed for a host, and what it said of it, its line in the recap included."""
+    said = re.findall(
+        rf"^(?:[a-z]+: \[{name}\]|{name} +:).*\n(?:[ \t].*\n)*", output, flags=re.MULTILINE
+    )
+    recap = said[-1] if said else ""
+    fine = "unreachable=0" in recap and "failed=0" in recap
+    return (0, "".join(said)) if fine else (1, "".join(said) or output)
+
+
+def inputs(way: Way, **changes: Any) -> dict[str, Any]:
+    """The role's inputs for a node."""
+    return {
+        "node_address": way.address,
+        "node_members": [{"name": "node", "address": way.address}],
         "node_control_addresses": [way.client],
         "node_time_enabled": False,
-        "node_updates_enabled": False,
         # The other port that sshd listens on.
         "node_firewall_close": ["sshd"],
-        **way.variables,
-        **variables,
+        "parts": ["refuse", "firewall"],
+        **changes,
     }
-    hosts = {"node1": inventory} | ({"second": inventory | second} if second else {})
-    text = json.dumps({"all": {"hosts": hosts}})
-    environment = {
-        "ANSIBLE_FORKS": "1",
-        "ANSIBLE_FORCE_COLOR": "0",
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s -o ConnectTimeout=10",
-        "LC_ALL": "C.UTF-8",
-    }
-    place = "/srv/selvage" if way.login else str(folder)
-    asked = ["--become-password-file", f"{place}/password"] if way.asked else []
-    command = ["ansible-playbook", PLAYBOOK, "-i", f"{place}/inventory.yml", *asked]
-    command += ["--check"] if check else []
-    if way.login:
-        console("cat > /srv/selvage/inventory.yml", text=text)
-        console("cat > /srv/selvage/password", text=PASSWORD)
-        environment["ANSIBLE_COLLECTIONS_PATH"] = "/srv/selvage/collections"
-        words = [f"{name}={value}" for name, value in environment.items()]
-        line = f"cd /srv/selvage && {shlex.join(['env', *words, *command])}"
-        if way.detached:
-            service = "systemd-run --quiet --pipe --wait --collect --setenv=HOME=/root"
-            line = f"{service} sh -c {shlex.quote(line)}"
-        command = [*way.login, line]
-    else:
-        (folder / "inventory.yml").write_text(text)
-        (folder / "password").write_text(PASSWORD)
-        environment["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
-        # A kept connection of another way would be taken for this one's.
-        environment["ANSIBLE_SSH_CONTROL_PATH_DIR"] = tempfile.mkdtemp(dir=folder)
-    done = subprocess.run(
-        command,
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab; its folder has a short name, for the path of a socket has 108 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="acc") as folder:
+        lab = Lab(Path(folder))
+        lab.ship()
+        yield lab
+        lab.close()
+
+
+@pytest.fixture
+def second(lab: Lab) -> Iterator[Mapping[str, Any]]:
+    """Another host, as an inventory has it, that lets nobody in while `root` tries its rules."""
+    trial = "systemctl --quiet is-active selvage-firewall-rollback.timer"
+    config = lab.folder / "second"
+    config.write_text(
+        f'Match exec "while {shlex.join([*FRESH, "root@root", trial])}; do sleep 0.2; done"\n'
+        f"Match all\nInclude {SSH_CONFIG}\n"
     )
-    return Run(done.returncode, done.stdout + done.stderr)
+    way = OVER_SSH["port"]
+    yield inputs(way, **{**way.variables, "ansible_ssh_common_args": f"-F {config}"})

@@ -1,8 +1,9 @@
 """What runs on a host already, and its guests, when the firewall comes."""
 
 import pytest
+from ways import COMPUTER, WAYS
 
-from conftest import COMPUTER, WAYS, provision
+from conftest import Lab, inputs
 
 GUESTS = """
 set -e
@@ -72,35 +73,34 @@ RULES = [
 ]
 
 
+NODE = WAYS["root"]
+
+
 @pytest.fixture
-def guests(console, rules):
+def guests(lab: Lab):
     """A hypervisor's bridge with one guest, and programs that listen."""
+    console = lab.consoles[NODE.node]
     console(GONE, check=False)
     console(GUESTS)
     yield lambda: console("ip netns exec guest python3 -", text=ASK)
     console(GONE, check=False)
 
 
-def test_what_runs_on_a_host_is_asked_about_once_and_its_guests_are_served(
-    console, folder, rules, guests
-):
-    asked = provision(console, folder, WAYS["root"], check=True)
+def test_what_runs_on_a_host_is_asked_about_once_and_its_guests_are_served(lab: Lab, guests):
+    asked = lab.alone(NODE, inputs, check=True)
     assert asked.rc != 0, asked.output
     assert "ufw is a second firewall" in asked.words
     closed = "8081/tcp, vrrp (???former); 53/tcp, 53/udp, 67/udp (dnsmasq)"
     assert f"the firewall would close {closed}: declare rules" in asked.words, asked.words
 
-    console("rm /etc/ufw/ufw.conf")
+    lab.consoles[NODE.node]("rm /etc/ufw/ufw.conf")
     # TCP's 53 is closed by its word, the others are declared.
-    close = ["sshd", "53/tcp", "8081/tcp"]
-    run = provision(
-        *(console, folder, WAYS["root"]),
-        node_firewall_allow=[*RULES, DNS],
-        node_firewall_close=close,
-    )
+    close = {"node_firewall_close": ["sshd", "53/tcp", "8081/tcp"]}
+    allow = {"node_firewall_allow": [*RULES, DNS]}
+    run = lab.alone(NODE, lambda way: inputs(way, **close, **allow))
     assert run.rc == 0 and "fail2ban bans in a table of its own" in run.words, run.output
     assert guests().split() == ["address", "192.0.2.10", "name", "192.0.2.1", "beyond"]
 
-    later = provision(console, folder, WAYS["root"], check=True, node_firewall_allow=RULES)
-    assert later.rc == 0 and 'iifname "virbr0" udp dport 53' in rules(), later.output
+    later = lab.again(NODE, lambda way: inputs(way, node_firewall_allow=RULES), check=True)
+    assert later.rc == 0 and 'iifname "virbr0" udp dport 53' in later.rules, later.output
     assert "what listens at 53/udp (dnsmasq) was open, and is closed from now on" in later.words
