@@ -204,7 +204,10 @@ def firewall_findings(
         if port not in new and not {port, program} & {*may_close}
     ]
     if closed and not former:
-        names = sorted({program or port for port, program in closed})
+        # systemd holds sockets of many programs: its name would be a word for all of them.
+        names = sorted(
+            {port if program in ("", "systemd") else program for port, program in closed}
+        )
         problems.append(
             f"the firewall would close {_shown(closed)}: declare rules (node_firewall_allow, in a"
             " fabric fabric_extra_firewall), or let them be closed, by port or by program:"

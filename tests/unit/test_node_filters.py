@@ -244,7 +244,7 @@ def test_the_first_run_asks_about_what_would_be_closed():
         " vrrp (keepalived); 53/tcp (named); 111/tcp, 111/udp (rpcbind); 6443/tcp (systemd):"
         " declare rules (node_firewall_allow, in a fabric fabric_extra_firewall), or let them be"
         " closed, by port or by program: node_firewall_close:"
-        " [51820/udp, a??2J? ?????, dnsmasq, keepalived, named, rpcbind, systemd]"
+        " [51820/udp, 6443/tcp, a??2J? ?????, dnsmasq, keepalived, named, rpcbind]"
     )
 
 
