@@ -10,10 +10,13 @@ from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Any
 
-# The daemons' own code judges what they will read. It needs no Ansible, and Ansible's search path
-# for module_utils serves modules alone.
-sys.path.append(str(Path(__file__).parents[1] / "module_utils"))
+from ansible.vars.hostvars import HostVars, HostVarsVars
 
+# The daemons' own code judges what they will read, and role node's what the firewall will. It needs
+# no Ansible, and Ansible's search path for module_utils serves modules alone.
+sys.path += [str(Path(__file__).parents[1] / "module_utils"), str(Path(__file__).parent)]
+
+from node import check_rules
 from selvage.catalogue import SERVICE_NAME, parse_services
 from selvage.fields import Fields, Invalid
 from selvage.registrar import settings as registrar
@@ -26,6 +29,7 @@ Problem = tuple[str, str]
 
 GROUPS = ("zookeeper", "services", "edge", "controller")
 ZOOKEEPER_PORTS = (2181, 2888, 3888)
+SSH_PORTS = ("ansible_port", "node_ssh_port")
 PROFILES = ("proxy", "zookeeper", "database", "cache")
 
 
@@ -45,16 +49,18 @@ def fabric_map(
     try:
         group = _fabric_of(hostvars, groups, hosts, settings)
         members = sorted(groups[group])
-        variables = {host: hostvars[host] for host in members}
+        variables = {host: _variables(hostvars, host) for host in members}
         names = {tier: _agreed(variables, f"fabric_{tier}_group", settings) for tier in GROUPS}
-        _agreed(variables, "fabric_group", settings)
+        for name in ("fabric_group", "fabric_serial"):
+            _agreed(variables, name, settings)
     except Invalid as problem:
         return {"problems": [str(problem)]}
     tiers = {tier: {*groups.get(name, [])} & {*members} for tier, name in names.items()}
-    problems: list[Problem] = []
+    problems = _name_problems(members)
     values = {host: _values(host, variables[host], settings, instead, problems) for host in members}
     for host in {*members}.difference(host for host, _ in problems):
         problems += [(host, text) for text in _host_problems(values[host], _tiers(host, tiers))]
+    problems += _address_problems(values)
     ensemble = _ensemble(sorted(tiers["zookeeper"]), variables, values, problems)
     if problems:
         return {"problems": _lines(problems)}
@@ -81,6 +87,16 @@ def fabric_map(
     }
 
 
+def _variables(hostvars: Mapping[str, Values], host: str) -> Values:
+    """A host's variables, whose templates may ask for other hosts' as they may in a play."""
+    if not isinstance(hostvars, HostVars):
+        return hostvars[host]
+    # What `hostvars[host]` gives knows no `hostvars`.
+    known = {**hostvars.raw_get(host), "hostvars": hostvars}
+    variables: Values = HostVarsVars(known, loader=hostvars._loader, host=host)
+    return variables
+
+
 def _fabric_of(
     hostvars: Mapping[str, Values],
     groups: Mapping[str, list[str]],
@@ -90,7 +106,7 @@ def _fabric_of(
     """The group whose hosts are the fabric of this run."""
     known = {*groups["all"]}  # without the implicit localhost
     named = {
-        host: str(_setting(hostvars[host], "fabric_group", settings))
+        host: str(_setting(_variables(hostvars, host), "fabric_group", settings))
         for host in hosts
         if host in known
     }
@@ -159,12 +175,18 @@ def _values(
         try:
             value = _setting(variables, name, settings)
             if value is None and "default_from" in setting:
-                value = _given(variables, setting["default_from"])
+                value = _given(variables, setting["default_from"]) or _as_address(host)
             if value is not None:
                 TYPES[setting["type"]](value, name)
             elif "required" in setting:
                 raise Invalid(f"{name}: {setting['required']}")
             values[name] = value
+        except Invalid as problem:
+            problems.append((host, str(problem)))
+    for name in SSH_PORTS:
+        try:
+            given = {name: _given(variables, name)}
+            Fields(given, "").integer(name, 1, 65535, 22)
         except Invalid as problem:
             problems.append((host, str(problem)))
     for name in variables:
@@ -175,6 +197,44 @@ def _values(
             hint = f"did you mean {close[0]}?" if close else "docs/variables.md lists all"
             problems.append((host, f"{name} is no variable of the fabric, {hint}"))
     return values
+
+
+def _as_address(host: str) -> str | None:
+    """Where Ansible looks for a host that is named by its address."""
+    try:
+        return str(IPv4Address(host))
+    except ValueError:
+        return None
+
+
+def _name_problems(members: Sequence[str]) -> list[Problem]:
+    """What no file takes as a host's name, or does not tell from another one's."""
+    problems = [
+        (
+            repr(host),
+            "a host's name in the inventory has letters, digits, dots, - and _, and begins with a"
+            " letter or digit: rename it",
+        )
+        for host in members
+        if re.fullmatch(registrar.NODE, host) is None
+    ]
+    first: dict[str, str] = {}
+    for host in members:
+        other = first.setdefault(host.lower(), host)
+        if other != host:
+            text = f"its name and {other} differ by capitals alone, which nobody heeds: rename it"
+            problems.append((host, text))
+    return problems
+
+
+def _address_problems(values: Mapping[str, Values]) -> list[Problem]:
+    first: dict[str, str] = {}
+    return [
+        (host, f"fabric_address: {other} has {mine['fabric_address']} too")
+        for host, mine in values.items()
+        if mine["fabric_address"] is not None
+        and (other := first.setdefault(mine["fabric_address"], host)) != host
+    ]
 
 
 def _address(value: object, name: str) -> None:
@@ -196,10 +256,19 @@ def _networks(value: object, name: str) -> None:
             raise fields.fail(f"{name}[{index}]", f"expected {expected}: {problem}") from None
 
 
-def _firewall(value: object, name: str) -> None:
-    # What else a rule has, role node judges.
-    for rule in Fields({name: value}, "").tables(name):
-        rule.text("name", r"[^\n]+", "a name")
+def _bind(value: object, name: str) -> None:
+    expected = "an address and a port, such as 127.0.0.1:8404"
+    text = Fields({name: value}, "").text(name, r"\S*:[0-9]+(\s.*)?", expected)
+    Fields({name: _bound(text)}, "").integer(name, 1, 65535)
+
+
+def _bound(text: str) -> int:
+    """The port of an address, which HAProxy's options may follow."""
+    return int(text.split()[0].rpartition(":")[2])
+
+
+def _ports(value: object, name: str) -> None:
+    Fields({name: value}, "").integers(name, 1, 65535)
 
 
 def _instances(value: object, name: str) -> None:
@@ -218,6 +287,16 @@ def _zookeeper(value: object, name: str) -> None:
         raise Invalid(re.sub("^hosts", name, str(problem))) from None
 
 
+def _batches(value: object, name: str) -> None:
+    # What play keyword `serial` takes; the last batch size is that of all that follow.
+    for size in value if isinstance(value, list) and value else [value]:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}|([1-9][0-9]?|100)%", str(size)):
+            raise Invalid(
+                f"{name}: expected a number of hosts, a share such as 25%, or a list of these,"
+                f" got {size!r:.80}"
+            )
+
+
 def _text(pattern: str, expected: str) -> Callable[[object, str], object]:
     return lambda value, name: Fields({name: value}, "").text(name, pattern, expected)
 
@@ -228,11 +307,14 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "batches": _batches,
+    "bind": _bind,
     "catalogue": parse_services,
-    "firewall": _firewall,
+    "firewall": check_rules,
     "group": _text(r"\S{1,250}", "the name of a group"),
     "instances": _instances,
     "networks": _networks,
+    "ports": _ports,
     "profiles": _texts("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),
     "services": _texts(SERVICE_NAME, "a service's name"),
     "units": _texts(r"[A-Za-z0-9:_.\\@-]+\.[a-z]+", "a systemd unit such as inventory.service"),
@@ -252,28 +334,48 @@ def _host_problems(values: Values, tiers: set[str]) -> list[str]:
     known = [service["name"] for service in values["fabric_services"] or []]
     if sidecar and values["fabric_services"] is None:
         problems.append("fabric_services: set the catalogue; an empty list is one without services")
-    for name in values["haproxy_services"] or []:
-        if sidecar and name not in known:
-            problems.append(
-                f"haproxy_services: {name!r:.80} is not in fabric_services,"
-                f" which has: {', '.join(known) or 'nothing'}"
-            )
     instances = values["fabric_instances"]
+    named = [("haproxy_services", name) for name in values["haproxy_services"] or []]
+    named += [("fabric_instances", instance["service"]) for instance in instances]
+    if sidecar and values["fabric_services"] is not None:
+        problems += [
+            f"{place}: {name!r:.80} is not in fabric_services,"
+            f" which has: {', '.join(sorted(known)) or 'nothing'}"
+            for place, name in named
+            if name not in known
+        ]
     if instances and "services" not in tiers:
         problems.append(
             f"fabric_instances: nothing announces them here; only the hosts of the group"
             f" {values['fabric_services_group']} announce instances"
         )
-    if "zookeeper" in tiers:
-        ports = [("fabric_instances", item["service"], item["port"]) for item in instances]
-        if sidecar:
-            wanted = _subscriptions(values)
-            ports += [("fabric_services", item["name"], item["port"]) for item in wanted]
-        problems += [
-            f"{place}: {name} has port {port}, which ZooKeeper needs on this host"
-            for place, name, port in ports
-            if int(port) in ZOOKEEPER_PORTS
-        ]
+    return problems + _port_problems(values, tiers)
+
+
+def _port_problems(values: Values, tiers: set[str]) -> list[str]:
+    """Ports that two programs of one host would listen on.
+
+    An instance may be on one address alone, but mostly is on all, the sidecar's 127.0.0.1 too.
+    """
+    taken = dict.fromkeys(ZOOKEEPER_PORTS if "zookeeper" in tiers else (), "ZooKeeper")
+    problems = []
+
+    def need(place: str, name: str, port: int, owner: str) -> None:
+        if port in taken:
+            problems.append(
+                f"{place}: {name} has port {port}, which {taken[port]} needs on this host"
+            )
+        elif owner:
+            taken[port] = owner
+
+    if tiers & {"services", "edge"}:
+        page = "HAProxy's statistics page"
+        need("haproxy_stats_bind", page, _bound(values["haproxy_stats_bind"]), page)
+        for service in _subscriptions(values):
+            name = service["name"]
+            need("fabric_services", name, int(service["port"]), f"the sidecar for {name}")
+    for instance in values["fabric_instances"]:
+        need("fabric_instances", instance["service"], int(instance["port"]), "")
     return problems
 
 
@@ -336,6 +438,11 @@ def _resolved(
         {"name": "ZooKeeper's quorum and elections", "ports": [2888, 3888], "from": quorum},
     ]
     instances = values["fabric_instances"]
+    # Those of the firewall's rules the role adds by itself.
+    reserved = {int(port) for port in values["node_reserved_ports"]}
+    if sidecar:
+        reserved.add(_bound(values["haproxy_stats_bind"]))
+        reserved.update(int(service["port"]) for service in _subscriptions(values))
     return {
         "groups": sorted(
             {
@@ -353,6 +460,8 @@ def _resolved(
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
         ],
+        "batches": values["fabric_serial"],
+        "reserved_ports": sorted(reserved),
         "zone": values["fabric_zone"],
         "zookeeper_hosts": values["fabric_zookeeper_hosts"] or clients,
         "catalogue": [service["name"] for service in values["fabric_services"] or []],
@@ -371,10 +480,11 @@ def instance_rules(instances: Iterable[Values]) -> list[dict[str, Any]]:
 
 
 def in_zone(instances: Iterable[Values], zone: str) -> list[dict[str, Any]]:
-    """The instances, with the label `zone` where they set none; an empty zone is none."""
+    """The instances, sorted, with the label `zone` where they set none; an empty zone is none."""
     labels = {"zone": zone} if zone else {}
     return [
-        {**instance, "labels": labels | (instance.get("labels") or {})} for instance in instances
+        {**instance, "labels": labels | (instance.get("labels") or {})}
+        for instance in sorted(instances, key=lambda item: (item["service"], int(item["port"])))
     ]
 
 

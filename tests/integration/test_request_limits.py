@@ -10,7 +10,7 @@ from backup import client
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionLoss
 
-from programs import SMALL, wait_for
+from programs import SMALL, ZooKeeper, wait_for
 from selvage.catalogue import Guards
 from selvage.registry.reader import TOO_LARGE
 from selvage.registry.view import RegistryView
@@ -35,10 +35,12 @@ def test_large_data_does_not_bring_a_member_down(own_zookeeper):
     assert own_zookeeper.process.poll() is None
 
 
-@pytest.fixture
-def zookeeper(own_zookeeper):
+@pytest.fixture(scope="module")
+def zookeeper():
     """Under the role's limits, with data and a long list from a time before them."""
-    with client(own_zookeeper) as writer:
+    program = ZooKeeper()
+    program.start()
+    with client(program) as writer:
         writer.create("/large", bytes(1_000_000))
         writer.create("/many")
         requests = [
@@ -46,11 +48,12 @@ def zookeeper(own_zookeeper):
         ]
         for request in requests:
             request.get(timeout=60)
-        own_zookeeper.stop()
-        own_zookeeper.launch(*SMALL, *LIMITS)
-        wait_for(lambda: "Mode:" in own_zookeeper.command("srvr"))
+        program.stop()
+        program.launch(*SMALL, *LIMITS)
+        wait_for(lambda: "Mode:" in program.command("srvr"))
         wait_for(lambda: writer.connected)
-        yield own_zookeeper
+        yield program
+    program.close()
 
 
 def test_a_member_starts_on_data_that_it_would_not_take_any_more(zookeeper):

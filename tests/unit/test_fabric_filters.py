@@ -88,11 +88,13 @@ def test_defaults_and_what_follows_from_the_groups():
         "control_addresses": [],
         "profiles": ["proxy"],
         "firewall": [{"name": "inventory", "port": 8080, "from": "fabric"}],
+        "batches": [1, "25%"],
         "zone": "a",
         "zookeeper_hosts": ["198.18.0.11:2181", "198.18.0.12:2181"],
         "catalogue": ["inventory", "orders"],
         "services": SERVICES,
         "instances": [INSTANCE | {"labels": {"zone": "a"}}],
+        "reserved_ports": [3000, 3001, 8404],
         "instance_units": [],
     }
     assert [found[host]["profiles"] for host in ("zk1", "ctl1")] == [["zookeeper"], ["proxy"]]
@@ -112,15 +114,94 @@ def test_a_host_of_several_tiers_has_the_union():
 
 
 def test_what_must_not_share_a_host():
-    taken = [{"name": "coordination", "port": 2181}]
+    taken = [{"name": "inventory", "port": 3000}, {"name": "coordination", "port": 2181}]
+    ports = [{"service": "inventory", "port": port} for port in (3888, "3000", 8404, 3001)]
     assert problems(
         {"services": ["app1", "zk1"]},
-        zk1={"fabric_instances": [INSTANCE | {"port": 3888}], "fabric_services": taken},
+        zk1={"fabric_instances": ports, "fabric_services": taken},
         app1={"fabric_services": taken},
+        edge1={"haproxy_stats_bind": "*:3001 ssl", "haproxy_services": ["orders"]},
     ) == [
+        "edge1: fabric_services: orders has port 3001, which HAProxy's statistics page needs on"
+        " this host",
+        "zk1: fabric_instances: inventory has port 3000, which the sidecar for inventory needs on"
+        " this host",
         "zk1: fabric_instances: inventory has port 3888, which ZooKeeper needs on this host",
+        "zk1: fabric_instances: inventory has port 8404, which HAProxy's statistics page needs on"
+        " this host",
         "zk1: fabric_services: coordination has port 2181, which ZooKeeper needs on this host",
     ]
+
+
+def test_a_port_is_free_where_no_sidecar_has_it():
+    assert (
+        problems(
+            app1={
+                "fabric_instances": [INSTANCE | {"port": 3001}],
+                "haproxy_services": ["inventory"],
+            },
+            ctl1={"fabric_services": [{"name": "a", "port": 8404}]},
+        )
+        == []
+    )
+
+
+def test_what_is_served_is_taken_by_no_outgoing_connection():
+    found = drawn(
+        app1={"haproxy_services": ["orders"], "fabric_services": [*map(worded, SERVICES)]},
+        edge1={"haproxy_stats_bind": "127.0.0.1:40000", "node_reserved_ports": ["50000", 22]},
+        ctl1={"node_reserved_ports": [50000]},
+    )["hosts"]
+    assert {host: values["reserved_ports"] for host, values in found.items()} == {
+        "app1": [3001, 8404],
+        "ctl1": [50000],
+        "edge1": [22, 3000, 3001, 40000, 50000],
+        "zk1": [],
+        "zk2": [],
+    }
+
+
+def worded(service):
+    """As templates give numbers."""
+    return service | {"port": str(service["port"])}
+
+
+def test_the_default_is_the_roles():
+    defaults = yaml.safe_load((SOURCE.parents[1] / "roles/haproxy/defaults/main.yml").read_text())
+    assert SETTINGS["haproxy_stats_bind"]["default"] == defaults["haproxy_stats_bind"]
+
+
+@pytest.mark.parametrize("name", ["app1.example.net", "App2", "app_1", "192.0.2.21", "a" * 253])
+def test_names_as_inventories_have_them(name):
+    found = with_another(name)
+    assert found["problems"] == []
+    assert {"name": name, "address": "198.18.0.99"} in found["members"]
+
+
+def test_a_host_may_be_called_by_its_address():
+    (mine,) = [node for node in with_another("192.0.2.21", None)["members"] if "." in node["name"]]
+    assert mine == {"name": "192.0.2.21", "address": "192.0.2.21"}
+
+
+@pytest.mark.parametrize(
+    "name", ["app 1", "app1:22", "_app1", "app1/x", "2001:db8::1", "äpp", "a\nb"]
+)
+def test_names_that_no_file_takes(name):
+    (line,) = with_another(name)["problems"]
+    assert line.startswith(f"{name!r}: a host's name in the inventory has letters, digits, dots,")
+
+
+def test_names_that_differ_by_capitals_are_one():
+    assert with_another("APP1")["problems"] == [
+        "app1: its name and APP1 differ by capitals alone, which nobody heeds: rename it"
+    ]
+
+
+def with_another(name, address="198.18.0.99"):
+    names = [*hosts(), name]
+    variables = hosts() | {name: {"ansible_host": address}}
+    inventory = groups(all=names, fabric=names)
+    return fabric.fabric_map(variables, inventory, names, SETTINGS, INSTEAD)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +217,30 @@ def test_what_must_not_share_a_host():
         ({"fabric_services": [SERVICES[0]] * 2}, "fabric_services: the name inventory stands tw"),
         ({"fabric_services": None}, "fabric_services: set the catalogue; an empty list is one"),
         ({"fabric_services": [{"name": "a", "port": 99999}]}, "fabric_services[0].port: expected"),
+        ({"fabric_services": [{"name": "a", "port": "http"}]}, "fabric_services[0].port: expected"),
+        ({"fabric_services": [{"name": "a"}]}, "fabric_services[0].port: is required"),
+        (
+            {"fabric_instances": [INSTANCE | {"service": "inventry"}]},
+            "fabric_instances: 'inventry' is not in fabric_services, which has: inventory, orders",
+        ),
+        (
+            {"fabric_instances": [INSTANCE | {"port": "http"}]},
+            "fabric_instances[0].port: expected a whole number from 1 to 65535, got http",
+        ),
+        (
+            {"fabric_extra_firewall": [{"name": "a", "port": "ssh"}]},
+            "fabric_extra_firewall[0].port: expected a whole number from 1 to 65535, got ssh",
+        ),
+        (
+            {"fabric_extra_firewall": [{"name": "a", "ports": 80}]},
+            "fabric_extra_firewall[0].ports: expected a list",
+        ),
+        ({"ansible_port": "ssh"}, "ansible_port: expected a whole number from 1 to 65535, got ssh"),
+        ({"node_ssh_port": 0}, "node_ssh_port: expected a whole number from 1 to 65535, got 0"),
+        ({"node_reserved_ports": [0]}, "node_reserved_ports"),
+        ({"haproxy_stats_bind": ":99999"}, "haproxy_stats_bind: expected a whole number from 1 to"),
+        ({"haproxy_stats_bind": "metrics"}, "haproxy_stats_bind: expected an address and a port"),
+        ({"ansible_host": None}, "fabric_address: set it, or ansible_host, to the host's IPv4"),
         ({"fabric_instances": [{"service": "a"}]}, "fabric_instances[0].port: is required"),
         ({"fabric_instances": [INSTANCE] * 2}, "fabric_instances: the service and port inventory"),
         ({"fabric_instance_units": ["inventory"]}, "fabric_instance_units[0]: expected a systemd"),
@@ -161,6 +266,23 @@ def test_settings_that_cannot_be_meant(changes, expected):
     (line,) = problems(app1=changes)
     assert line.startswith(f"app1: {expected}")
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("batches", [[1, "0%"], [], "some", 0, {}, [1, [2]]])
+def test_batches_that_cannot_be_meant(batches):
+    (line,) = problems(**{host: {"fabric_serial": batches} for host in hosts()})
+    assert "2 more: fabric_serial: expected a number of hosts, a share such as 25%, or" in line
+
+
+def test_batches_are_one_setting_for_the_fabric():
+    (line,) = problems(app1={"fabric_serial": 2})
+    assert line.endswith("set it for the whole fabric")
+
+
+def test_an_address_that_two_hosts_have():
+    assert problems(edge1={"ansible_host": "198.18.0.21"}) == [
+        "edge1: fabric_address: app1 has 198.18.0.21 too"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +336,8 @@ def variables_set(node):
 
 def test_what_the_playbook_sets_is_refused_in_inventories():
     site = yaml.safe_load((SOURCE.parents[1] / "playbooks/site.yml").read_text())
-    assert variables_set(site) == {*INSTEAD}
+    # The others are an inventory's to set, and what the playbook adds is added to them.
+    assert variables_set(site) - {*SETTINGS} == {*INSTEAD}
 
 
 def test_the_types_are_described():

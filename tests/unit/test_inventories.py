@@ -315,3 +315,12 @@ def test_the_example_is_accepted(run):
     assert done.code == 0, done.output
     assert done.play("sidecars") == {"app1", "app2", "edge1"}
     assert [service["name"] for service in done.of("edge1")["services"]] == ["inventory"]
+
+
+def test_a_wrong_firewall_rule_is_refused_once_for_all_hosts(run):
+    variables = CATALOGUE + "fabric_extra_firewall: [{name: peers, protocol: vrpp, from: fabric}]\n"
+    done = run({"hosts.yml": HOSTS.replace("EDGE", ""), "group_vars/all.yml": variables})
+    (line,) = done.problems
+    assert line.startswith(
+        "app1, edge1, zk1: fabric_extra_firewall[0].protocol: expected one of tcp, udp, sctp, ah,"
+    )

@@ -14,6 +14,8 @@ from ..registry.settings import RegistrySettings, parse_settings
 from .announcement import Announcement
 
 DEFAULT_PATH: Final = Path("/etc/selvage/registrar.json")
+# An inventory's name for a host, as operators give them.
+NODE: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 _LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
@@ -68,7 +70,7 @@ def parse(document: object) -> RegistrarSettings:
     """Validate the parsed file (docs/interfaces.md). Raises Invalid."""
     fields = Fields(document, "")
     registry = parse_settings(fields.table("registry"))
-    node = fields.text("node", r"[A-Za-z0-9][A-Za-z0-9.-]{0,62}", "a host name")
+    node = fields.text("node", NODE, "a host name")
     address = _address(fields)
     instances = tuple(_instance(item, node, address) for item in fields.tables("instances"))
     unique(

@@ -20,7 +20,10 @@ COMPUTER, NODE, BASTION = (f"{PREFIX}.{number}" for number in (1, 11, 12))
 PASSWORD = "of the lab alone"
 PLAYBOOK = "molecule/accounts/firewall.yml"
 # What a run that starts on the node needs there.
-SHIPPED = ("ansible.cfg", "filter_plugins", "library", PLAYBOOK, "module_utils", "roles/node")
+SHIPPED = (
+    *("action_plugins", "ansible.cfg", "filter_plugins", "library", "module_utils"),
+    *(PLAYBOOK, "roles/node"),
+)
 MODPROBE = ("plugins/modules/modprobe.py", "plugins/module_utils", "plugins/doc_fragments", "meta")
 
 SSH: dict[str, Any] = {"ansible_host": NODE, "ansible_ssh_common_args": f"-F {SSH_CONFIG}"}
@@ -71,7 +74,7 @@ class Console:
         # Without a rule that asks for the state, the kernel tracks no connection.
         chain = "{ type filter hook input priority -10; ct state new; }"
         track = f"table inet console {{ chain c {chain}; }}"
-        self._command([*FRESH, f"root@{NODE}", f"apt-get install -qq nftables; nft {track!r}"])
+        self._command([*FRESH, f"root@{NODE}", f"nft {track!r}"])
         self._command([*self._ssh, "-o", "ControlPersist=yes", "-f", "-N", "-M", f"root@{NODE}"])
 
     def __call__(self, command: str, check: bool = True, text: str | None = None) -> str:
@@ -115,16 +118,36 @@ def console(folder: Path) -> Iterator[Console]:
     console.close()
 
 
+CLEAN = (
+    "systemctl disable --now selvage-firewall.service selvage-firewall-rollback.timer;"
+    "nft delete table inet selvage; rm -f /etc/selvage-firewall.nft"
+)
+
+
 @pytest.fixture
 def rules(console: Console) -> Iterator[Callable[[], str]]:
     """The rules in force; none before the test, and none afterwards."""
-    clean = (
-        "systemctl disable --now selvage-firewall.service selvage-firewall-rollback.timer;"
-        "nft delete table inet selvage; rm -f /etc/selvage-firewall.nft"
-    )
-    console(clean, check=False)
+    console(CLEAN, check=False)
     yield lambda: console("nft list table inet selvage", check=False)
-    console(clean, check=False)
+    console(CLEAN, check=False)
+
+
+@pytest.fixture
+def second(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Another host, as an inventory has it, that lets nobody in while the node tries its rules."""
+    trial = "systemctl --quiet is-active selvage-firewall-rollback.timer"
+    config = folder / "second"
+    config.write_text(
+        f'Match exec "while {shlex.join([*FRESH, f"root@{NODE}", trial])}; do sleep 0.2; done"\n'
+        f"Match all\nInclude {SSH_CONFIG}\n"
+    )
+    yield {
+        "ansible_host": BASTION,
+        "ansible_ssh_common_args": f"-F {config}",
+        "ansible_user": "root",
+        "node_address": BASTION,
+    }
+    subprocess.run([*FRESH, f"root@{BASTION}", CLEAN], capture_output=True, check=False)
 
 
 @dataclass
@@ -140,19 +163,33 @@ class Run:
         return " ".join(self.output.split())
 
 
-def provision(console: Console, folder: Path, way: Way, **variables: Any) -> Run:
-    """Role node on the node, that way, with these variables in the inventory."""
+def provision(
+    console: Console,
+    folder: Path,
+    way: Way,
+    second: Mapping[str, Any] | None = None,
+    check: bool = False,
+    **variables: Any,
+) -> Run:
+    """Role node on the node, that way, with these variables in the inventory.
+
+    With a second host it is provisioned too, and the controller does one thing at a time.
+    """
     inventory = {
         "node_address": NODE,
         "node_members": [{"name": "node1", "address": NODE}],
         "node_control_addresses": [way.client],
         "node_time_enabled": False,
         "node_updates_enabled": False,
+        # The other port that sshd listens on.
+        "node_firewall_close": ["sshd"],
         **way.variables,
         **variables,
     }
-    text = json.dumps({"all": {"hosts": {"node1": inventory}}})
+    hosts = {"node1": inventory} | ({"second": inventory | second} if second else {})
+    text = json.dumps({"all": {"hosts": hosts}})
     environment = {
+        "ANSIBLE_FORKS": "1",
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=20s -o ConnectTimeout=10",
@@ -161,6 +198,7 @@ def provision(console: Console, folder: Path, way: Way, **variables: Any) -> Run
     place = "/srv/selvage" if way.login else str(folder)
     asked = ["--become-password-file", f"{place}/password"] if way.asked else []
     command = ["ansible-playbook", PLAYBOOK, "-i", f"{place}/inventory.yml", *asked]
+    command += ["--check"] if check else []
     if way.login:
         console("cat > /srv/selvage/inventory.yml", text=text)
         console("cat > /srv/selvage/password", text=PASSWORD)

@@ -56,6 +56,13 @@ def test_wrong_rules_that_were_not_refused_are_rolled_back(console, folder, rule
     assert console("ls /etc/selvage-firewall.nft", check=False) == ""
 
 
+def test_each_host_is_confirmed_before_the_next_one_is_tried(console, folder, rules, second):
+    """As one of hundreds: whoever waits for the others, waits longer than its own patience."""
+    patience = {"part": "firewall", "node_firewall_patience": 30}
+    run = provision(console, folder, WAYS["root"], second, **patience)
+    assert run.rc == 0 and "tcp dport 22 accept" in rules(), run.output
+
+
 def test_without_any_ssh_session_the_run_says_what_nobody_looked_at(console, folder, rules):
     run = provision(console, folder, DETACHED)
     assert run.rc == 0 and "tcp dport 22 accept" in rules(), run.output

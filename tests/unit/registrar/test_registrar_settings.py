@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from reading import read
 from selvage.fields import Invalid
+from selvage.formats import znode
+from selvage.formats.instance import Instance
 from selvage.formats.registrations import Registration, Rules
 from selvage.registrar.__main__ import main
 from selvage.registrar.announcement import Announcement
@@ -54,10 +56,18 @@ def test_the_documented_file_and_its_defaults_are_the_same() -> None:
     assert instance.drain_s == 5.0
 
 
+@pytest.mark.parametrize("node", ["App_2.example.net", "192.0.2.21", "a" * 253])
+def test_names_as_inventories_have_them_are_read_back(node: str) -> None:
+    announced = parse(DOCUMENT | {"node": node}).instances[0].announcement
+    found = znode.parse(announced.child, announced.data)
+    assert isinstance(found, Instance)
+    assert (announced.child, found.endpoint.address) == (f"{node}_8080", "198.18.0.21")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"node": "app_1"}, "node: expected a host name, got app_1"),
+        ({"node": "_app1"}, "node: expected a host name, got _app1"),
         ({"node": "app1/x"}, "node: expected a host name, got 'app1/x'"),
         ({"address": "app1"}, "address: expected an IP address"),
         ({"address": "0.0.0.0"}, "address: expected an IP address that clients can reach"),
