@@ -45,6 +45,15 @@ def test_a_host_of_three_tiers_has_the_rules_and_the_tuning_of_each():
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_what_the_operator_had_is_kept(name):
+    assert "install ok installed" in shell(name, "dpkg --status chrony")
+    assert "install ok installed" not in shell(name, "dpkg --status systemd-timesyncd || true")
+    assert shell(name, "cat /proc/sys/net/netfilter/nf_conntrack_max").strip() == "1048576"
+    (former,) = shell(name, "ls /etc/systemd/system/zookeeper.service*~").split()
+    assert "ExecStart=/bin/true" in shell(name, f"cat {former}")
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_host_keeps_its_own_names(name):
     assert shell(name, "hostname --fqdn").strip() == f"{name}.shop.example"
     assert shell(name, f"getent ahostsv4 {name}").split()[0] == ADDRESSES[name]
