@@ -3,7 +3,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "module_utils"))
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "module_utils"), str(ROOT / "filter_plugins"), str(ROOT)]
 
 # A busy machine is slow, not wrong, and what passed once passes again. To look for what nobody
 # has thought of yet: pytest --hypothesis-profile=explore tests/unit

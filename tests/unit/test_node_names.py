@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "filter_plugins" / "node_names.py"
-spec = importlib.util.spec_from_file_location("node_names", SOURCE)
-hosts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(hosts)
+import node_names as hosts
 
 
 @pytest.mark.parametrize(

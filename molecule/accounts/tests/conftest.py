@@ -20,7 +20,7 @@ PASSWORD = "of the lab alone"
 PLAYBOOK = "molecule/accounts/firewall.yml"
 # What a run that starts on the node needs there.
 SHIPPED = (
-    *("action_plugins", "ansible.cfg", "filter_plugins", "module_utils"),
+    *("action_plugins", "ansible.cfg", "filter_plugins", "module_utils", "plugin_utils"),
     *(PLAYBOOK, "roles/node"),
 )
 CLEAN = (
