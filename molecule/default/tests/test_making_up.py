@@ -29,7 +29,8 @@ def made_up_for():
     before = processes()
     shell(NODE, f"touch {' '.join(FILES.values())}")
     shell(NODE, f"chmod 777 {PACKAGE}/registry && chown {USER}: {PACKAGE}/__init__.py")
-    shell(NODE, f"echo '# theirs' > {OPTIONS}")
+    # Beside it is what the package had brought, from the first run.
+    shell(NODE, f"rm -f {OPTIONS}.*~; echo '# theirs' > {OPTIONS}")
     shell(
         NODE, f"""echo 'Unattended-Upgrade::Origins-Pattern {{ "site=theirs"; }};' >> {ORIGINS}"""
     )
