@@ -58,7 +58,7 @@ ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
 	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
-test: $(VENV_READY) build/root-trixie ## everything that CI runs (a quarter of an hour)
+test: $(VENV_READY) build/root-trixie ## everything that CI runs (up to 40 minutes)
 	@echo "Side by side, each to be printed at its end: $(SIDE_BY_SIDE)"
 	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(SIDE_BY_SIDE)
 
