@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ options:
     description:
       - The folder, which belongs to this module as a whole. It and its folders get mode 0755, and
         all belongs to the user that the module runs as.
-      - What Python keeps in C(__pycache__) is left alone.
+      - What Python keeps in C(__pycache__) is left alone, unless somebody else may write there.
     type: path
     required: true
   files:
@@ -76,6 +77,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.system import files
 
 FILE, FOLDER = 0o644, 0o755
+CACHE = "__pycache__"
 
 
 @dataclass
@@ -89,17 +91,21 @@ class Plan:
 
 def plan(root: Path, wanted: Mapping[str, str]) -> Plan:
     """Compare the folder with what it is to hold; no link within it is followed."""
-    folders = {str(path) for name in wanted for path in Path(name).parents}
     found = {str(path.relative_to(root)): status for path, status in entries(root)}
     if root.exists():
         found = {".": root.stat(), **found}
     written = {name: differs(root / name, wanted[name], found.get(name)) for name in sorted(wanted)}
     removed, restored = {}, {}
     for name, status in found.items():
-        if not stat.S_ISDIR(status.st_mode):
+        path = Path(name)
+        if path.name == CACHE:
+            # Who may write there, or could put it there, says what Python runs.
+            if not (is_safe(status) and is_ours(found[str(path.parent)], FOLDER)):
+                removed[name] = "removed"
+        elif not stat.S_ISDIR(status.st_mode):
             if name not in wanted:
                 removed[name] = "removed"
-        elif name in folders and not is_ours(status, FOLDER):
+        elif not is_ours(status, FOLDER):
             restored[name] = "owner or mode"
     return Plan({name: what for name, what in written.items() if what}, removed, restored)
 
@@ -107,12 +113,16 @@ def plan(root: Path, wanted: Mapping[str, str]) -> Plan:
 def entries(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """All that is in the folder and in its folders, these before what they hold."""
     for path in sorted(folder.iterdir()) if folder.exists() else ():
-        if path.name == "__pycache__":
-            continue
         status = path.lstat()
         yield path, status
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and path.name != CACHE:
             yield from entries(path)
+
+
+def is_safe(cache: os.stat_result) -> bool:
+    """Whether it is a folder that nobody else writes to."""
+    writable = stat.S_IMODE(cache.st_mode) & 0o022
+    return stat.S_ISDIR(cache.st_mode) and cache.st_uid == os.geteuid() and not writable
 
 
 def is_ours(status: os.stat_result, mode: int) -> bool:
@@ -133,20 +143,40 @@ def differs(path: Path, text: str, found: os.stat_result | None) -> str:
     return f"-{changes.count('-')} +{changes.count('+')} lines"
 
 
-def carry_out(todo: Plan, root: Path, wanted: Mapping[str, str]) -> None:
-    """Do it: folders first and from above, so that nobody else can change what is below."""
-    for name in todo.restored:
-        take(root / name)
+def carry_out(root: Path, wanted: Mapping[str, str]) -> None:
+    """Do it, from a look that is taken once nobody else can change anything."""
+    if root.exists():
+        claim(root.resolve())
+    todo = plan(root, wanted)
     for name in todo.removed:
         remove(root / name, root)
     for name in todo.written:
         write(root / name, wanted[name])
 
 
-def take(folder: Path) -> None:
-    """Make the folder ours: a new one may have the group of a parent with a setgid bit."""
-    os.chown(folder, os.geteuid(), os.getegid())
-    folder.chmod(FOLDER)
+def claim(folder: Path) -> None:
+    """Make a folder and all that are below it ours, from above: nobody swaps them any more then."""
+    was_ours = take(folder)
+    for path in folder.iterdir():
+        status = path.lstat()
+        if path.name == CACHE:
+            if not (was_ours and is_safe(status)):
+                remove(path, folder)
+        elif stat.S_ISDIR(status.st_mode):
+            claim(path)
+
+
+def take(folder: Path) -> bool:
+    """Make the folder ours; whether it was. A new one may have the group of a setgid parent."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        was_ours = is_ours(os.fstat(descriptor), FOLDER)
+        if not was_ours:
+            os.fchown(descriptor, os.geteuid(), os.getegid())
+            os.fchmod(descriptor, FOLDER)
+    finally:
+        os.close(descriptor)
+    return was_ours
 
 
 def write(path: Path, text: str) -> None:
@@ -159,8 +189,11 @@ def write(path: Path, text: str) -> None:
 
 
 def remove(path: Path, root: Path) -> None:
-    """Remove the file, and the folders within `root` that it leaves empty."""
-    path.unlink()
+    """Remove a file or Python's cache, and the folders within `root` that this leaves empty."""
+    if path.name == CACHE and not path.is_symlink() and path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
     for folder in path.parents:
         if folder == root or any(folder.iterdir()):
             return
@@ -177,7 +210,7 @@ def run_module(module: AnsibleModule) -> dict[str, Any]:
     new = not root.exists()
     todo = plan(root, wanted)
     if not module.check_mode:
-        carry_out(todo, root, wanted)
+        carry_out(root, wanted)
     lines = [
         f"{root / name}: {what}"
         for part in (todo.restored, todo.written, todo.removed)

@@ -129,6 +129,49 @@ def test_links_are_replaced_and_not_followed(
     assert run(capsys, package, FILES)["changed"] is False
 
 
+def test_a_folder_that_was_swapped_for_a_link_is_not_taken(tmp_path: Path) -> None:
+    """Who owned it may do so between the look and the change."""
+    module = load("text_files")
+    secret, package = tmp_path / "secret", tmp_path / "lib"
+    secret.mkdir(mode=0o700)
+    package.mkdir()
+    (package / "sub").symlink_to(secret)
+    with pytest.raises(OSError):
+        module.take(package / "sub")
+    assert secret.stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_beyond_a_swapped_folder_is_removed(tmp_path: Path) -> None:
+    module = load("text_files")
+    elsewhere, package = tmp_path / "elsewhere", tmp_path / "lib"
+    for folder in (elsewhere, package / "evil"):
+        folder.mkdir(parents=True)
+        (folder / "passwd").touch()
+    assert module.plan(package, FILES).removed
+    (package / "evil").rename(tmp_path / "aside")
+    (package / "evil").symlink_to(elsewhere)
+    module.carry_out(package, FILES)
+    assert (elsewhere / "passwd").exists()
+    assert tree(package) == FILES
+
+
+def test_a_cache_that_others_may_write_is_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, tmp_path, FILES)
+    cache, planted = tmp_path / "__pycache__", tmp_path / "sub/__pycache__"
+    cache.mkdir(mode=0o755)
+    planted.mkdir()
+    planted.chmod(0o777)
+    (planted / "deep.pyc").touch()
+    assert run(capsys, tmp_path, FILES)["removed"] == ["sub/__pycache__"]
+    assert cache.exists() and not planted.exists()
+    planted.symlink_to(cache)
+    assert run(capsys, tmp_path, FILES)["removed"] == ["sub/__pycache__"]
+    assert cache.exists() and not planted.is_symlink()
+    assert run(capsys, tmp_path, FILES)["changed"] is False
+
+
 def test_check_mode_says_it_and_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
