@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,16 @@ from plugin_utils.problems import (
     name_problems,
     subscriptions,
 )
-from plugin_utils.settings import TYPES, bound
+from plugin_utils.secrets import secret_problems
+from plugin_utils.settings import SENSITIVE, TYPES, bound
+from plugin_utils.x509 import authority_problem, key_problem, read_chain
 
 from selvage.fields import Fields, Invalid
 
 Settings = Mapping[str, Values]
 
 GROUPS = ("zookeeper", "services", "edge", "controller")
+OWN_AUTHORITY = ("fabric_ca_certificate", "fabric_ca_key")
 SSH_PORTS = ("ansible_port", "node_ssh_port")
 
 
@@ -43,14 +47,15 @@ def fabric_map(
 
     `hosts` are those of the run; one of them has to be in a fabric, and all of them in the same.
     `settings` and `instead` are playbooks/vars/fabric.yml. The result has `problems`, one line
-    each, and without any `members`, `sidecars`, `ensemble`, `controllers`, and `hosts` by name.
+    each, and without any `members`, `sidecars`, `ensemble`, `controllers`, the fabric's `name`, the
+    host of its CA as `authority`, and `hosts` by name. It has no secret: those are judged alone.
     """
     try:
         group = _fabric_of(hostvars, groups, hosts, settings)
         members = sorted(groups[group])
         variables = {host: _variables(hostvars, host) for host in members}
         names = {tier: _agreed(variables, f"fabric_{tier}_group", settings) for tier in GROUPS}
-        for name in ("fabric_group", "fabric_serial"):
+        for name in ("fabric_group", "fabric_serial", "fabric_ca_host"):
             _agreed(variables, name, settings)
     except Invalid as problem:
         return {"problems": [str(problem)]}
@@ -60,6 +65,15 @@ def fabric_map(
     for host in {*members}.difference(host for host, _ in problems):
         problems += [(host, text) for text in host_problems(values[host], _tiers(host, tiers))]
     problems += address_problems(values)
+    authority = _authority(values, tiers["controller"], problems)
+    used = {tier for tier, some in {**tiers, "certificates": authority}.items() if some}
+    refused = {(host, text.partition(":")[0]) for host, text in problems}
+    problems += [
+        (host, text)
+        for host, text in secret_problems(values, _secrets(settings, used))
+        if (host, text.partition(":")[0]) not in refused
+    ]
+    problems += _own_authority(values)
     ensemble = _ensemble(sorted(tiers["zookeeper"]), variables, values, problems)
     if problems:
         return {"problems": lines(problems)}
@@ -79,11 +93,63 @@ def fabric_map(
         "sidecars": [nodes[host] for host in sidecars],
         "ensemble": ensemble,
         "controllers": [nodes[host]["address"] for host in sorted(tiers["controller"])],
+        "name": group,
+        "authority": authority,
         "hosts": {
-            host: _resolved(values[host], _tiers(host, tiers), ensemble, clients)
+            host: _resolved(host, values[host], _tiers(host, tiers), ensemble, clients, authority)
             for host in members
         },
     }
+
+
+def _secrets(settings: Settings, used: set[str]) -> dict[str, list[str]]:
+    """What is one for the whole fabric and never told, with what in this fabric needs it."""
+    return {
+        name: [tier for tier in (setting.get("needed_by"),) if tier in used]
+        for name, setting in settings.items()
+        if setting["type"] in (*SENSITIVE, "authority")
+    }
+
+
+def _authority(
+    values: Mapping[str, Values], controllers: set[str], problems: list[Problem]
+) -> str | None:
+    """The host with the key of the fabric's CA; none where no host has a certificate."""
+    wanting = sorted(host for host, mine in values.items() if mine["fabric_certificates"])
+    if not wanting:
+        return None
+    named: str | None = next(iter(values.values()))["fabric_ca_host"]
+    if named is None and len(controllers) == 1:
+        return next(iter(controllers))
+    if named is None:
+        text = (
+            f"fabric_ca_host: is missing, {len(controllers)} hosts are controllers, so name the one"
+            " that has the key of the CA, and never another one"
+        )
+        problems += [(host, text) for host in wanting]
+    elif named not in values:
+        text = f"fabric_ca_host: {named} is no host of this fabric"
+        problems += [(host, text) for host in values]
+    return named
+
+
+def _own_authority(values: Mapping[str, Values]) -> list[Problem]:
+    """What is wrong with a CA that the inventory brings."""
+    host, mine = next(iter(values.items()))
+    certificate, key = mine["fabric_ca_certificate"], mine["fabric_ca_key"]
+    passphrase = mine["fabric_ca_passphrase"]
+    given = [name for name in OWN_AUTHORITY if mine[name] is not None]
+    if not given:
+        return []
+    if None in (certificate, key, passphrase):
+        words = "a CA of your own takes fabric_ca_certificate, fabric_ca_key, fabric_ca_passphrase"
+        return [(host, f"{given[0]}: {words}")]
+    chain = read_chain(certificate)
+    problem = authority_problem(chain, datetime.now(UTC))
+    if problem is not None:
+        return [(host, f"fabric_ca_certificate: {problem}")]
+    problem = key_problem(key, passphrase, chain[0])
+    return [] if problem is None else [(host, f"fabric_ca_key: {problem}")]
 
 
 def _variables(hostvars: Mapping[str, Values], host: str) -> Values:
@@ -135,16 +201,18 @@ def _agreed(variables: Mapping[str, Values], name: str, settings: Settings) -> s
     return next(iter(said))
 
 
-def _given(variables: Values, name: str) -> object:
+def _given(variables: Values, name: str, told: bool = True) -> object:
     """What the inventory says of a host; null counts as nothing, as templates leave it behind."""
     try:
         return _plain(variables.get(name))
     except Exception as problem:  # a template may fail in any way
-        raise Invalid(f"{name}: {' '.join(str(problem).split())}") from None
+        # Ansible's own words have the text that failed.
+        why = " ".join(str(problem).split()) if told else "it cannot be read: is the vault open?"
+        raise Invalid(f"{name}: {why}") from None
 
 
 def _setting(variables: Values, name: str, settings: Settings) -> object:
-    value = _given(variables, name)
+    value = _given(variables, name, told=settings[name]["type"] not in SENSITIVE)
     return settings[name].get("default") if value is None else value
 
 
@@ -236,10 +304,12 @@ def _ensemble(
 
 
 def _resolved(
+    host: str,
     values: Values,
     tiers: set[str],
     ensemble: list[dict[str, Any]],
     clients: list[str],
+    authority: str | None,
 ) -> dict[str, Any]:
     """What the plays hand to the roles of one host. A host of several tiers has the union."""
     sidecar = bool(tiers & {"services", "edge"})
@@ -262,6 +332,8 @@ def _resolved(
                 "__fabric_members",
                 *(f"__fabric_{tier}" for tier in tiers),
                 *(["__fabric_sidecars"] if sidecar else []),
+                *(["__fabric_certified"] if authority else []),
+                *(["__fabric_authority"] if authority == host else []),
             }
         ),
         "address": values["fabric_address"],
@@ -281,6 +353,19 @@ def _resolved(
         "services": subscriptions(values),
         "instances": in_zone(instances, values["fabric_zone"]),
         "instance_units": values["fabric_instance_units"],
+        "certificates": [
+            certificate(entry, host, values["fabric_address"])
+            for entry in values["fabric_certificates"]
+        ],
+    }
+
+
+def certificate(entry: Values, host: str, address: str) -> dict[str, Any]:
+    """What role certificates takes: a host's own name and address come first."""
+    return {
+        **{key: value for key, value in entry.items() if value is not None},
+        "names": [host, *(entry.get("names") or [])],
+        "addresses": [address, *(entry.get("addresses") or [])],
     }
 
 

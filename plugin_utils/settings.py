@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from plugin_utils.rules import check_rules
+from plugin_utils.secrets import check_secret
+from plugin_utils.x509 import read_chain
 from selvage.catalogue import SERVICE_NAME, parse_services
-from selvage.fields import Fields, Invalid
+from selvage.fields import Fields, Invalid, unique
 from selvage.registrar import settings as registrar
 from selvage.registry.settings import parse_settings
 
+# What is never told, not in a message either.
+SENSITIVE = ("private_key", "secret")
+UNIT = r"[A-Za-z0-9:_.\\@-]+\.[a-z]+"
 PROFILES = ("proxy", "zookeeper", "database", "cache")
 
 
@@ -78,6 +83,53 @@ def _batches(value: object, name: str) -> None:
             )
 
 
+def _certificates(value: object, name: str) -> None:
+    rows = Fields({name: value}, "").tables(name)
+    names = []
+    for row in rows:
+        word = "[a-z0-9][a-z0-9_-]{0,31}"
+        names.append(row.text("name", word, "up to 32 of a-z, 0-9, - and _"))
+        if names[-1] == "ca":
+            raise row.fail("name", "ca is the file of the CA's own certificate")
+        row.texts("names", r"(\*\.)?[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?", "a DNS name")
+        for index, text in enumerate(row.texts("addresses", r"[0-9A-Fa-f:.]{2,45}", "an address")):
+            try:
+                ip_address(text)
+            except ValueError:
+                raise row.fail(f"addresses[{index}]", f"{text} is not an address") from None
+        account = "[a-z_][a-z0-9_-]{0,31}"
+        row.text("owner", account, "a user", "root")
+        row.text("group", account, "a group", "root")
+        row.text("mode", "0[0-7][0-7]0", "a mode without others, such as '0640'", "0600")
+        unit = row.has("unit")
+        if unit:
+            row.text("unit", UNIT, "a systemd unit such as nginx.service")
+        if row.has("load"):
+            if not unit:
+                raise row.fail("load", "says how `unit` reads its files: name the unit, too")
+            if not row.texts("load", r"[^\n]{1,500}", "a program or an argument of it"):
+                raise row.fail("load", "an empty list does nothing: leave it out")
+        row.done()
+    unique(names, name, "name")
+
+
+def _host(value: object, name: str) -> None:
+    Fields({name: value}, "").text(name, r"\S{1,250}", "the name of a host")
+
+
+def _authority(value: object, name: str) -> None:
+    try:
+        read_chain(value)
+    except ValueError as problem:
+        raise Invalid(f"{name}: expected certificates in PEM, but {problem}") from None
+
+
+def _private_key(value: object, name: str) -> None:
+    # What else it has to be shows beside its certificate and its passphrase. No part of it is told.
+    if not isinstance(value, str) or "PRIVATE KEY-----" not in value:
+        raise Invalid(f"{name}: expected a private key in PEM, encrypted with fabric_ca_passphrase")
+
+
 def _text(pattern: str, expected: str) -> Callable[[object, str], object]:
     return lambda value, name: Fields({name: value}, "").text(name, pattern, expected)
 
@@ -88,17 +140,22 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "authority": _authority,
     "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
+    "certificates": _certificates,
     "firewall": check_rules,
     "group": _text(r"\S{1,250}", "the name of a group"),
+    "host": _host,
     "instances": _instances,
     "networks": _networks,
     "ports": _ports,
+    "private_key": _private_key,
     "profiles": _texts("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),
+    "secret": check_secret,
     "services": _texts(SERVICE_NAME, "a service's name"),
-    "units": _texts(r"[A-Za-z0-9:_.\\@-]+\.[a-z]+", "a systemd unit such as inventory.service"),
+    "units": _texts(UNIT, "a systemd unit such as inventory.service"),
     "zone": _text(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})?", "a word such as eu-1"),
     "zookeeper": _zookeeper,
 }

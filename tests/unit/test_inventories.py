@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,7 +81,14 @@ def run(tmp_path):
             json.loads(shown.read_text()) if shown.exists() else {},
         )
 
+    _run.folder = tmp_path
     return _run
+
+
+def encrypted(text: str, password: str) -> str:
+    """A file as `ansible-vault encrypt` leaves it."""
+    secret = VaultSecret(password.encode())
+    return VaultLib([("default", secret)]).encrypt(text.encode(), secret).decode()
 
 
 def ansible_playbook(folder: Path, inventory: Path, playbook: Path, *arguments: str):
@@ -306,15 +314,25 @@ fabric:
         assert done.play(tier) == {"one"}
 
 
-def test_the_example_is_accepted(run):
+def test_the_example_is_accepted_once_its_secrets_are_somebodys_own(run):
     """Its map alone: nothing connects to its hosts."""
     example = ROOT / "inventories/example"
-    done = run(
-        {str(path.relative_to(example)): path.read_text() for path in example.rglob("*.yml")}
-    )
+    files = {str(path.relative_to(example)): path.read_text() for path in example.rglob("*.yml")}
+    done = run(files, "--check")
+    assert done.code != 0 and not done.shown
+    (line,) = done.problems
+    assert "fabric_ca_passphrase: it contains 'changeme', as examples do" in line
+
+    # A vault, as an operator makes it.
+    secret, password = "kept-f0r-the-operator-al0ne", run.folder / "password"
+    password.write_text("any")
+    vault = "group_vars/fabric/vault.yml"
+    text = files[vault].replace("CHANGE-ME", secret)
+    done = run(files | {vault: encrypted(text, "any")}, "--vault-password-file", password, "-vvvv")
     assert done.code == 0, done.output
     assert done.play("sidecars") == {"app1", "app2", "edge1"}
     assert [service["name"] for service in done.of("edge1")["services"]] == ["inventory"]
+    assert secret not in done.output and secret not in str(done.shown)
 
 
 def test_a_wrong_firewall_rule_is_refused_once_for_all_hosts(run):
