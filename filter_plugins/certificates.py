@@ -151,11 +151,15 @@ def certificate_plan(
     """
     now = now or datetime.now(UTC)
     chain = read_chain(authority)
+    broken = authority_problem(chain, now)
     plan = []
     for one, certificate, key in zip(wanted, certificates, keys, strict=True):
         path = f"{place}/{one['name']}.pem"
         text = _text(certificate)
         problem = _conflict(path, text, key, chain[0])
+        if broken is not None:
+            where = "docs/operations.md, Certificates"
+            problem = f"the fabric's CA cannot issue {one['name']}: {broken} ({where})"
         reason = "" if problem else _reason(one, text, chain, int(days["renew"]), now)
         end = min(now + timedelta(days=int(days["valid"])), expiry(chain))
         plan.append(
@@ -243,18 +247,21 @@ def request_problem(request: str, wanted: Wanted) -> str:
     The CA's module copies what a request asks for. The host made it, and a host that somebody has
     taken over would ask for another one's name, or to be an authority.
     """
-    csr = x509.load_pem_x509_csr(request.encode())
-    expected = [*_USES]
-    others = [extension.value for extension in csr.extensions]
-    names = [value for value in others if isinstance(value, x509.SubjectAlternativeName)]
-    rest = [value for value in others if not isinstance(value, x509.SubjectAlternativeName)]
+    try:
+        csr = x509.load_pem_x509_csr(request.encode())
+        asked = [extension.value for extension in csr.extensions]
+        sound = csr.is_signature_valid
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        return f"the request for {wanted['name']} is none: who changed it on that host?"
+    names = [value for value in asked if isinstance(value, x509.SubjectAlternativeName)]
+    others = [value for value in asked if not isinstance(value, x509.SubjectAlternativeName)]
     if (
-        not csr.is_signature_valid
+        not sound
         or len(names) != 1
         or names_of(csr) != certificate_names(wanted)
         or _common_name(csr) != certificate_subject(wanted)
-        or len(rest) != len(expected)
-        or any(value not in rest for value in expected)
+        or len(others) != len(_USES)
+        or any(value not in others for value in _USES)
     ):
         return (
             f"the request for {wanted['name']} asks for something else than the inventory:"

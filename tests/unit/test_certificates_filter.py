@@ -106,6 +106,13 @@ def test_intermediates_are_sent_and_the_root_is_not():
     assert "CA's own certificates" in planned(pem(mine), authority=between)["reason"]
 
 
+def test_an_authority_that_has_expired_issues_nothing():
+    entry = planned(None, NO_KEY, authority=Authority(days=-1))
+    assert entry["problem"].startswith(
+        "the fabric's CA cannot issue web: CN=fabric CA expired on 2026-11-21 12:00 UTC"
+    )
+
+
 FOREIGN = Authority("other CA")
 SAME_NAME = Authority()
 
@@ -136,6 +143,7 @@ def test_what_nobody_but_the_operator_may_replace(certificate, private, problem)
         (request(KEY, ["app1"]), "DNS:app1, or other uses"),
         (request(KEY, NAMES, name="db1"), "CN=db1"),
         (request(KEY, NAMES, ca=True), "other uses"),
+        ("rubbish", "the request for web is none"),
         (request(KEY, NAMES, more=[x509.OCSPNoCheck()]), "other uses"),
     ],
 )

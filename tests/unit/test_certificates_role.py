@@ -12,9 +12,13 @@ import pwd
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import authorities
 import pytest
+from authorities import Authority, pem
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 ROOT = Path(__file__).parents[2]
 PASSPHRASE = "uNguess4ble-0f-the-tests"
@@ -42,7 +46,9 @@ class Place:
         self.certificate = self.tls / "web.pem"
         self.key = self.tls / "web.pem.key"
         (folder / "play.yml").write_text(PLAYBOOK)
-        (folder / "hosts").write_text("app1\nctl1\n[all:vars]\nansible_connection=local\n")
+        (folder / "hosts").write_text(
+            "app1\nctl1\n[all:vars]\nansible_connection=local\nansible_pipelining=true\n"
+        )
         self.variables = {
             "__certificates_dir": str(self.tls),
             "__certificates_authority_dir": str(self.authority),
@@ -118,40 +124,52 @@ def openssl(*arguments: object) -> str:
 
 
 def test_made_once_and_renewed_before_the_end(place):
-    looked = place.run("--check")
-    assert looked.code == 0, looked.output
-    assert "Would issue web" in looked.output and not place.tls.exists()
-
     # -vvvv tells everything that a log could ever have.
     made = place.run("-vvvv")
     assert made.code == 0, made.output
-    assert PASSPHRASE not in made.output.replace(str(place.folder), "")
-    assert "PRIVATE KEY" not in made.output
+    assert PASSPHRASE not in made.output and "PRIVATE KEY" not in made.output
     assert place.key.stat().st_mode & 0o777 == 0o640
     assert (place.authority / "key.pem").stat().st_mode & 0o777 == 0o600
-    assert "ENCRYPTED" in (place.authority / "key.pem").read_text()
-    assert "OK" in openssl(
-        "verify", "-x509_strict", "-CAfile", place.tls / "ca.pem", place.certificate
-    )
+    assert "BEGIN ENCRYPTED" in (place.authority / "key.pem").read_text()
+    ca = place.tls / "ca.pem"
+    assert "OK" in openssl("verify", "-x509_strict", "-CAfile", ca, place.certificate)
     shown = openssl("x509", "-noout", "-text", "-in", place.certificate)
     assert "DNS:app1, DNS:web.example, IP Address:192.0.2.1" in shown
     metrics = (place.folder / "app1/state/metrics.prom").read_text()
-    assert re.search(
-        r'_seconds\{certificate="ca"\} \d{10}\n.*\{certificate="web"\} \d{10}\n', metrics
-    )
+    assert re.findall(r'_seconds\{certificate="(\w+)"\} \d{10}\n', metrics) == ["ca", "web"]
 
-    before = place.certificate.read_text(), place.key.read_text()
-    again = place.run()
+    # What is made for 180 days ends within 181.
+    first, key = place.certificate.read_text(), place.key.read_text()
+    later = {"certificates_renew_days": 181, "certificates_days": 360}
+    renewed = place.run(**later)
+    assert renewed.code == 0, renewed.output
+    assert "item=web: it expires on" in renewed.output and "PRIVATE KEY" not in renewed.output
+    assert place.certificate.read_text() != first and place.key.read_text() == key
+    again = place.run(**later)
     assert (again.code, again.changed) == (0, 0), again.output
 
-    # What 180 days are made for ends within 179: a run half a year later.
-    renewal = place.run("--check", certificates_renew_days=179, certificates_days=360)
-    assert "Would issue web: it expires on" not in renewal.output, "not due yet"
-    renewal = place.run("--check", certificates_renew_days=181, certificates_days=360)
-    assert "Would issue web: it expires on" in renewal.output
-    assert place.certificate.read_text() == before[0]
-    renewal = place.run(certificates_renew_days=181, certificates_days=360)
-    assert renewal.code == 0, renewal.output
-    assert place.certificate.read_text() != before[0] and place.key.read_text() == before[1]
-    assert "PRIVATE KEY" not in renewal.output
-    assert place.run(certificates_renew_days=181, certificates_days=360).changed == 0
+    # A foreign CA's, and its key: refused, in check mode too.
+    private = authorities.key()
+    place.certificate.write_text(pem(Authority("other CA").issue(private, ["app1"])))
+    place.key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    foreign = place.run("--check")
+    assert foreign.code != 0
+    assert f"{place.certificate} is of a foreign CA (CN=other CA)" in foreign.refused
+
+
+def test_a_ca_of_ones_own(place):
+    """It stands below another one, as a company's does."""
+    root = Authority("root", now=datetime.now(UTC))
+    own = Authority("ours", above=root, now=datetime.now(UTC))
+    made = place.run(
+        "-vvvv",
+        certificates_authority_certificate=pem(*own.chain),
+        certificates_authority_key=authorities.encrypted(own.key, PASSPHRASE),
+    )
+    assert made.code == 0, made.output
+    assert PASSPHRASE not in made.output and "PRIVATE KEY" not in made.output
+    assert (place.authority / "key.pem").stat().st_mode & 0o777 == 0o600
+    (place.folder / "root.pem").write_text(pem(root.certificate))
+    chain = ("-CAfile", place.folder / "root.pem", "-untrusted", place.certificate)
+    assert ": OK" in openssl("verify", *chain, place.certificate)
+    assert (place.tls / "ca.pem").read_text() == pem(*own.chain)
