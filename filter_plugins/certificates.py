@@ -132,6 +132,27 @@ def authority_given(certificate: Result, given: str, place: str, host: str) -> s
     )
 
 
+def trust_problem(trusted: Result, authority: str, path: str) -> str:
+    """Why this host may not be told to trust the CA; empty if it may.
+
+    A CA's host that was reinstalled has a new CA, and who trusts that alone trusts nobody else.
+    """
+    text = _text(trusted)
+    if text is None:
+        return ""
+    now = read_chain(authority)[0]
+    try:
+        before = read_chain(text)[0]
+    except ValueError as problem:
+        return f"{path}: {problem}: move it away, and the next run writes it anew"
+    if public_key(before) == public_key(now):
+        return ""
+    return (
+        f"{path} is of another CA ({subject_of(before)}) than this fabric's ({subject_of(now)}):"
+        " bring that CA back, or begin with a new one (docs/operations.md, Certificates)"
+    )
+
+
 def certificate_plan(
     wanted: Iterable[Wanted],
     certificates: Iterable[Result],
@@ -325,4 +346,5 @@ class FilterModule:
             "certificate_text": certificate_text,
             "certificates_unread": certificates_unread,
             "request_problem": request_problem,
+            "trust_problem": trust_problem,
         }

@@ -201,6 +201,18 @@ def test_the_inventorys_authority_replaces_no_other_one():
     assert given(OURS, Authority("fabric CA", days=9999, key_of=OURS.key)) == ""
 
 
+def test_a_new_authority_is_not_trusted_by_who_trusted_another_one():
+    def trusted(text):
+        return certificates.trust_problem(text, pem(*OURS.chain), "/etc/selvage/tls/ca.pem")
+
+    assert trusted(ABSENT) == "" and trusted(file(pem(*OURS.chain))) == ""
+    assert trusted(file(pem(Authority(days=9999, key_of=OURS.key).certificate))) == ""
+    assert trusted(file(pem(*SAME_NAME.chain))).startswith(
+        "/etc/selvage/tls/ca.pem is of another CA (CN=fabric CA) than this fabric's (CN=fabric CA)"
+    )
+    assert "there is no certificate in it" in trusted(file("rubbish"))
+
+
 def test_chains_of_authorities():
     root = Authority("root")
     between = Authority("between", above=root)
