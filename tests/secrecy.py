@@ -2,7 +2,9 @@
 
 `leaks` reads every file, the journal, and every process's command line and environment of a host,
 for each of the secrets, as they are, in base64, and in what is compressed. The secrets themselves
-travel on standard input: the search leaves no trace that it could find.
+travel on standard input: the search leaves no trace that it could find. In a scenario's tests:
+
+    assert secrecy.leaks(secrecy.over_ssh(SSH_CONFIG, "app1"), secrecy.of_lab("molecule")) == []
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import json
 import subprocess
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 # Runs on the host: line one of its input is this program, line two its task.
 SEARCH = r'''
@@ -106,6 +109,14 @@ print(json.dumps(sorted(found)))
 START = "import json, sys; exec(json.loads(sys.stdin.readline()))"
 Secrets = Mapping[str, str]
 Command = Sequence[str]
+
+
+def of_lab(name: str, labs: Path = Path("/var/lib/selvage-lab")) -> dict[str, str]:
+    """The secrets that a lab made for itself, by name; nobody else may read them."""
+    folder = labs / name / "secrets"
+    for path in (folder, *folder.iterdir()):
+        assert path.stat().st_mode & 0o077 == 0, f"others may use {path}"
+    return {path.name: path.read_text() for path in folder.iterdir()}
 
 
 def over_ssh(config: str, host: str) -> Command:

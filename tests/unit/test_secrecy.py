@@ -64,3 +64,14 @@ def test_processes(tmp_path, how):
     assert process.returncode == 0
     assert line.startswith(f"fabric_x is in {how} of python")
     assert seen == [line]
+
+
+def test_a_labs_own(tmp_path):
+    folder = tmp_path / "trial/secrets"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "fabric_x").touch(0o600)
+    (folder / "fabric_x").write_text(SECRET)
+    assert secrecy.of_lab("trial", tmp_path) == {"fabric_x": SECRET}
+    (folder / "fabric_x").chmod(0o640)
+    with pytest.raises(AssertionError, match="others may use"):
+        secrecy.of_lab("trial", tmp_path)
