@@ -219,14 +219,8 @@ class _Wish:
     waiting: bool
     before: int
     single: Single | None = None
-
-    @property
-    def strangers(self) -> tuple[Stop, ...]:
-        """Who stops although nobody can take over."""
-        if self.single is None:
-            return ()
-        stay = {server.name for server in self.wanted if not server.disabled}
-        return tuple(Stop(name) for name in self.single.stops if name not in stay)
+    # Who stops although nobody can take over.
+    strangers: tuple[Stop, ...] = ()
 
 
 def _wish(
@@ -281,6 +275,7 @@ def _wish_for_one(chooser: Chooser, reading: Reading) -> _Wish:
         waiting=single.waiting is not None,
         before=int(holder is not None),
         single=single,
+        strangers=tuple(map(Stop, chooser.choose(follows=False).stops)),
     )
 
 
