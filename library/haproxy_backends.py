@@ -182,6 +182,11 @@ options:
             description: The number of servers below which the registry takes none away.
             type: int
             default: 1
+          max_servers:
+            description:
+              - V(1) where two servers must never have traffic, such as two primaries of a database.
+                Without it the number is free; other values are refused.
+            type: int
           max_loss:
             description:
               - The largest share, in percent, of its servers that a service loses within C(window).
@@ -353,6 +358,19 @@ services:
       description: What somebody else had changed in HAProxy or its services file, and was repaired.
       type: list
       elements: str
+    held_out:
+      description:
+        - The registrations that get no traffic because another one has it, where one server alone
+          may (C(guards.max_servers)).
+      type: list
+      elements: dict
+      contains:
+        child:
+          description: The name of the registration's znode, shortened and printable.
+          type: str
+        reason:
+          description: Who has the traffic, and why.
+          type: str
     out_of_service:
       description: The registrations that say themselves that they take no traffic.
       type: list
@@ -383,6 +401,7 @@ services:
       kept: [inventory_198.18.0.21_8080]
       held: null
       drift: [inventory_198.18.0.21_8080 was put into maintenance]
+      held_out: []
       out_of_service: []
       draining: []
       refused:
@@ -474,6 +493,7 @@ SERVICE = {
         "options": {
             "allow_empty": {"type": "bool", "default": False},
             "min_servers": {"type": "int", "default": 1},
+            "max_servers": {"type": "int"},
             "max_loss": {"type": "int", "default": 100},
             "window": {"type": "str", "default": "1m"},
             "max_registrations": {"type": "int", "default": 1000},
@@ -571,6 +591,8 @@ def main() -> None:
     for service in result.services:
         if service.held is not None:
             module.warn(f"{service.name} is held: {service.held}")
+        for one in service.held_out:
+            module.warn(f"{service.name}: {one.child} is held out: {one.reason}")
         for drift in service.drift:
             module.warn(f"{service.name}: {drift} by somebody else")
         for refusal in service.refused:

@@ -59,11 +59,13 @@ class Guards:
     """What the registry must not do to a service by itself.
 
     `max_loss` is a share in percent, of the most servers that the service had within the window.
-    With more than `max_registrations` nothing of the service is read.
+    With more than `max_registrations` nothing of the service is read. `max_servers` is None, or 1
+    where two servers must never have traffic.
     """
 
     allow_empty: bool = False
     min_servers: int = 1
+    max_servers: int | None = None
     max_loss: int = 100
     window_ms: int = 60_000
     max_registrations: int = 1_000
@@ -156,6 +158,8 @@ def _service(entry: Fields) -> Service:
             else None
         ),
     )
+    if service.guards.max_servers is not None and service.zone.others != "equal":
+        raise entry.fail("zone.others", "has no effect with guards.max_servers: 1; leave it out")
     entry.done()
     return service
 
@@ -219,12 +223,24 @@ def _guards(fields: Fields) -> Guards:
     guards = Guards(
         allow_empty=fields.boolean("allow_empty", False),
         min_servers=fields.integer("min_servers", 1, 10_000, 1),
+        max_servers=_optional_integer(fields, "max_servers", 10_000),
         max_loss=fields.integer("max_loss", 1, 100, 100),
         window_ms=fields.duration("window", "1s", "24h", "1m"),
         max_registrations=fields.integer("max_registrations", 1, 100_000, 1_000),
     )
     if guards.min_servers > guards.max_registrations:
         raise fields.fail("max_registrations", f"is below min_servers, {guards.min_servers}")
+    if guards.max_servers is not None:
+        if guards.max_servers > 1:
+            raise fields.fail(
+                "max_servers",
+                "can be 1 and nothing else: it is for services that"
+                " must never have two; without it their number is free",
+            )
+        if guards.min_servers > 1:
+            raise fields.fail("min_servers", "is above max_servers, 1")
+        if guards.max_loss < 100:
+            raise fields.fail("max_loss", "has no effect with max_servers: 1; leave it out")
     fields.done()
     return guards
 

@@ -68,6 +68,7 @@ def test_check_then_run_then_fail(fabric, ansible):
             "kept": [one.server("inventory")],
             "held": None,
             "drift": [],
+            "held_out": [],
             "out_of_service": [],
             "draining": [],
             "refused": [

@@ -220,6 +220,20 @@ def test_check_users_are_plain(user):
             {"guards": {"min_servers": 9, "max_registrations": 8}},
             "guards.max_registrations: is below min_servers, 9",
         ),
+        ({"guards": {"max_servers": 2}}, "guards.max_servers: can be 1 and nothing else"),
+        ({"guards": {"max_servers": 0}}, "guards.max_servers: expected a whole number"),
+        (
+            {"guards": {"max_servers": 1, "min_servers": 2}},
+            "guards.min_servers: is above max_servers, 1",
+        ),
+        (
+            {"guards": {"max_servers": 1, "max_loss": 50}},
+            "guards.max_loss: has no effect with max_servers: 1; leave it out",
+        ),
+        (
+            {"guards": {"max_servers": 1}, "zone": {"others": "backup"}},
+            "zone.others: has no effect with guards.max_servers: 1; leave it out",
+        ),
         ({"guards": {"min_servers": 1_001}}, "guards.max_registrations: is below min_servers"),
         ({"zone": {"others": "none"}}, "zone.others: expected one of equal, backup, weighted"),
         ({"zone": {"weight": 5}}, "zone.weight: has no effect without others: weighted"),

@@ -26,7 +26,8 @@ class Registration:
     """One valid instance, read from one znode. `address` is a canonical IP address.
 
     `weight` is a share of its service's traffic, 0 or 0.000001 to 1,000,000; None where none is
-    registered.
+    registered. `created` grows from one registration to the next, for services whose znodes are
+    `Dated`; 0 for others.
     """
 
     child: str
@@ -36,6 +37,7 @@ class Registration:
     backup: bool = False
     max_connections: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    created: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,29 @@ class Reading:
     failure: str | None = None
 
 
+class Dated(NamedTuple):
+    """A znode's data with the number of the transaction that made the znode (its czxid).
+
+    ZooKeeper gives out that number: unlike names and contents, nobody who registers can choose it.
+    """
+
+    data: bytes
+    czxid: int
+
+
 class Judged(NamedTuple):
     """One znode's data, or why it was not read, and what it says by itself."""
 
-    data: bytes | str
+    data: bytes | Dated | str
     said: Instance | Vector | Refusal
 
+    @property
+    def created(self) -> int:
+        """The transaction that made the znode; 0 where that does not matter."""
+        return self.data.czxid if isinstance(self.data, Dated) else 0
 
-Children = Mapping[str, bytes | str]
+
+Children = Mapping[str, bytes | Dated | str]
 
 
 def judge(
@@ -98,7 +115,7 @@ def judge(
             said = Refusal(printable(child), data)
         else:
             try:
-                said = parse(child, data)
+                said = parse(child, data.data if isinstance(data, Dated) else data)
             except Refused as refused:
                 said = Refusal(printable(child), str(refused))
         yield child, Judged(data, said)
@@ -122,8 +139,9 @@ def read(
     """The registrations of one service, without duplicates, in a fixed order.
 
     `addresses` holds the addresses of `hosts(judged, rules)`, as far as they are known. Of
-    instances with the same address and port the newest counts: the highest sequence number, then
-    the latest time of registration, then the name that sorts last. An instance that registers
+    instances with the same address and port the newest counts: the last one that was made where
+    that is known, then the highest sequence number, then the latest time of registration, then the
+    name that sorts last. An instance that registers
     again while its former session lingers so has its new weight and status at once, and nothing
     changes when the old znode goes.
     """
@@ -132,7 +150,8 @@ def read(
     resting = []
     vectors = []
     found: dict[tuple[str, int], list[_Found]] = {}
-    for child, (_, said) in judged.items():
+    for child, one in judged.items():
+        said = one.said
         if isinstance(said, Refusal):
             refusals.append(said)
             continue
@@ -142,7 +161,7 @@ def read(
         try:
             endpoint = _endpoint(said, rules.endpoint)
             place = _place(endpoint, rules.instance_port, addresses)
-            found.setdefault(place, []).append(_Found(child, said, endpoint))
+            found.setdefault(place, []).append(_Found(child, said, endpoint, one.created))
         except Refused as refused:
             if said.out_of_service is None:
                 refusals.append(Refusal(printable(child), str(refused)))
@@ -154,7 +173,7 @@ def read(
     for (address, port), same in sorted(found.items()):
         if len(same) > 1:
             same.sort(key=_age)
-        child, instance, endpoint = same.pop()
+        child, instance, endpoint, created = same.pop()
         refusals += [
             Refusal(printable(older.child), f"the same address and port as {printable(child)}")
             for older in same
@@ -168,7 +187,7 @@ def read(
         registrations.append(
             Registration(
                 child, address, port, weight, instance.backup, instance.max_connections,
-                instance.labels,
+                instance.labels, created,
             )
         )  # fmt: skip
     return Reading(tuple(registrations), _in_order(refusals), _in_order(resting))
@@ -178,6 +197,7 @@ class _Found(NamedTuple):
     child: str
     instance: Instance
     endpoint: Endpoint
+    created: int
 
 
 def _endpoint(instance: Instance, name: str | None) -> Endpoint:
@@ -201,8 +221,9 @@ def _place(
     return address, port
 
 
-def _age(found: _Found) -> tuple[int, int, str]:
-    return _sequence(found.child), found.instance.registered, found.child
+def _age(found: _Found) -> tuple[int, int, int, str]:
+    sequence = _sequence(found.child)
+    return found.created, sequence, found.instance.registered, found.child
 
 
 def _sequence(child: str) -> int:

@@ -56,6 +56,12 @@ def drain(service: str, server: str) -> str:
     return f"set server {_target(service, server)} state drain"
 
 
+def stop(service: str, server: str) -> str:
+    """The commands after which a server gets no new sessions, and loses those that it has."""
+    target = _target(service, server)
+    return f"set server {target} state maint; shutdown sessions server {target}"
+
+
 def undrain(service: str, server: str) -> str:
     """The command that takes a drain back."""
     return f"set server {_target(service, server)} state ready"

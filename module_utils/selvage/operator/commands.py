@@ -13,6 +13,7 @@ from ..catalogue import Service, find
 from ..fields import Invalid
 from ..haproxy.runtime import Runtime
 from ..reconciler import overrides, settings
+from ..reconciler.memory import MemoryFile
 from ..reconciler.reconcile import FAILURES, reconcile
 from ..reconciler.result import Result, ServiceResult
 from ..reconciler.settings import Settings
@@ -33,7 +34,8 @@ def show_status(options: argparse.Namespace) -> str:
     live = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000).services()
     at = time.time()
     found, _ = overrides.load(_overrides(configured), at)
-    return status.report(configured.services, live, found, at)
+    held_out = MemoryFile(Path(configured.state_directory, "memory.json")).load().held_out
+    return status.report(configured.services, live, found, at, held_out)
 
 
 def show_explanation(options: argparse.Namespace) -> str:

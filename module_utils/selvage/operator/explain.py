@@ -19,6 +19,7 @@ from ..planning.steps import (
     SetMaxConnections,
     SetWeight,
     Step,
+    Stop,
     Undrain,
 )
 from ..planning.wanted import wanted_servers
@@ -78,15 +79,19 @@ def _registered(facts: Facts) -> Iterator[str]:
     if reading.failure is not None:
         yield "registered: not known"
         return
+    out = {refusal.child: refusal.reason for refusal in facts.plan.held_out}
     counts = (
-        (len(reading.registrations), "taken"),
+        (len(reading.registrations) - len(out), "taken"),
+        (len(out), "held out"),
         (len(reading.refusals), "refused"),
         (len(reading.out_of_service), "out of service"),
     )
     yield f"registered: {', '.join(f'{n} {what}' for n, what in counts if n) or 'nothing'}"
     rows = [(r.child, "refused: " + r.reason) for r in reading.refusals]
     rows += [(r.child, "out of service: " + r.reason) for r in reading.out_of_service]
-    rows += [(printable(r.child), _taken(facts, r)) for r in reading.registrations]
+    for registration in reading.registrations:
+        child, verdict = printable(registration.child), _taken(facts, registration)
+        rows.append((child, f"{verdict}; held out: {out[child]}" if child in out else verdict))
     yield from _table([(f"  {child}", verdict) for child, verdict in sorted(rows)])
 
 
@@ -188,6 +193,8 @@ def _words(step: Step) -> str:
             return f"to get the limit {step.max_connections or 'none'}"
         case Disable():
             return "to be put into maintenance"
+        case Stop():
+            return "to be stopped, and its sessions ended"
         case Drain():
             return "to be drained"
         case OpenFrontend():

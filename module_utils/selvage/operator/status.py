@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
 
 from ..catalogue import Service
 from ..haproxy.servers import LiveServer, LiveService
 from ..reconciler.overrides import Override
+
+NOTHING: Final[Mapping[str, Collection[tuple[str, str]]]] = MappingProxyType({})
 
 
 def report(
@@ -14,10 +18,12 @@ def report(
     live: Mapping[str, LiveService],
     overrides: Collection[Override] = (),
     at: float = 0,
+    held_out: Mapping[str, Collection[tuple[str, str]]] = NOTHING,
 ) -> str:
     """One line per service of the catalogue, and one per server below it.
 
-    `overrides` are in force at `at`, in seconds since 1970.
+    `overrides` are in force at `at`, in seconds since 1970. `held_out` are registrations, by
+    service, that got no traffic in the last pass, and why.
     """
     said = {override.server: override_words(override, at) for override in overrides}
     lines = []
@@ -34,6 +40,8 @@ def report(
             if server.name in said:
                 detail += f"  {said[server.name]}"
             lines.append(f"  {where:<24} {state(server):<12} {detail}")
+        for child, reason in held_out.get(service.name, ()):
+            lines.append(f"  {child:<24} {'held out':<12} {reason}")
     return "\n".join(lines) or "the catalogue is empty"
 
 

@@ -14,7 +14,8 @@ class Circumstances:
     are servers that an operator took out. `probed` says of servers that join whether the service's
     check passed, `begun` names those that an earlier pass left something to do for. `released` are
     services for which the guards do not count now. `edited` says that the services file is not as
-    we write it. `kept` are services that keep the options they have, and why.
+    we write it. `kept` are services that keep the options they have, and why. `elsewhere` names, by
+    service, servers with sessions in workers that HAProxy has left behind when it was reloaded.
     """
 
     zone: str | None = None
@@ -25,3 +26,4 @@ class Circumstances:
     released: Collection[str] = ()
     edited: bool = False
     kept: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, Collection[str]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..catalogue import Service
-from ..formats.registrations import Reading
+from ..formats.registrations import Reading, Refusal
 from ..haproxy.sections import NOTHING, Section
 from ..haproxy.servers import LiveServer, LiveService, Server, by_name
 from ..haproxy.text import Options, fingerprint, options_in, options_of
@@ -18,7 +18,8 @@ from .baseline import as_live, staying
 from .circumstances import Circumstances
 from .drift import closed, differences, edits
 from .guards import objection
-from .steps import AddServer, OpenFrontend, Remove, Replace, Step
+from .single import UNPROVEN, Chooser, Single
+from .steps import AddServer, OpenFrontend, Remove, Replace, Step, Stop
 from .transition import steps_between
 from .wanted import wanted_servers
 
@@ -34,6 +35,11 @@ class ServicePlan:
     which someone else made. `before` is how many servers with a weight above 0 the service had,
     `left` how many are wanted. `steps` are for the Runtime API, in order: the frontend, then what
     joins, what changes and what leaves; there are none when `reload` says why a reload is needed.
+
+    Where one server alone may have traffic, others `stop` first: then there are no other steps, and
+    what runs is to be looked at anew. `admits` says that somebody is about to get the traffic.
+    `held_out` are registrations that get none for that reason, `candidates` servers whose checks
+    would change that.
     """
 
     name: str
@@ -52,6 +58,14 @@ class ServicePlan:
     reading: Reading
     reload: str | None
     steps: tuple[Step, ...]
+    admits: bool = False
+    held_out: tuple[Refusal, ...] = ()
+    candidates: tuple[Server, ...] = ()
+
+    @property
+    def stops(self) -> tuple[Stop, ...]:
+        """Who has to lose its traffic before anything else is done."""
+        return tuple(step for step in self.steps if isinstance(step, Stop))
 
 
 @dataclass(frozen=True)
@@ -126,11 +140,98 @@ def _plan_service(
     kept = circumstances.kept.get(service.name)
     options = options_of(service) if kept is None else options_in(section)
     filed = section.servers
-    if options is None:
-        return _as_it_was(service, reading, section, filed, kept)
     found = live.servers if live is not None else () if running else tuple(map(as_live, filed))
     baseline = filed if live is None else staying(service, live, filed)
-    wanted = wanted_servers(service, reading.registrations, circumstances.zone)
+    asked = wanted_servers(service, reading.registrations, circumstances.zone)
+    wish: _Wish
+    if service.guards.max_servers is None:
+        wish = _wish(service, reading, asked, found, baseline, circumstances, running)
+    else:
+        # With one server there is no reserve, and nobody to be a reserve for.
+        asked = tuple(replace(server, backup=False) for server in asked)
+        chooser = Chooser(
+            service, reading.registrations, asked, found, filed, baseline, circumstances, running
+        )
+        wish = _wish_for_one(chooser, reading)
+    stops = tuple(map(Stop, wish.single.stops)) if wish.single is not None else ()
+    if options is None:
+        return _as_it_was(service, reading, section, filed, kept, wish.strangers)
+    wanted, held = wish.wanted, wish.held
+
+    reload = _reload_reason(service, live) if running and kept is None else None
+    steps: list[Step] = [*stops] or steps_between(
+        service,
+        wanted,
+        {server.name: server for server in found},
+        held is not None and wish.single is None,
+    )
+    added = {step.name for step in steps if isinstance(step, AddServer)}
+    removed = {step.name for step in steps if isinstance(step, Remove)}
+    removed |= {step.name for step in stops} - {server.name for server in wanted}
+    changed = {step.name for step in steps} - added - removed
+    if live is not None and live.frontend == "disabled" and not stops:
+        steps.insert(0, OpenFrontend(service.name))
+    written = render_section(service.name, options, wanted)
+    drift: tuple[str, ...] = ()
+    if live is not None and reload is None:
+        names = {server.name for server in (asked if wish.single is None else wanted)}
+        served = {server.name for server in found if server.serves} & names - {*circumstances.begun}
+        good = written if filed == wanted else render_section(service.name, options, filed)
+        missing = served - {server.name for server in filed}
+        drift = (
+            *closed(live, circumstances),
+            *edits(service.name, section, good, missing),
+            *differences(wanted, filed, found, circumstances),
+        )
+    if running and reload is None:
+        reload = _reopening(live) or _gap(wanted, found, steps)
+        if reload is not None and kept is not None:
+            return _as_it_was(service, reading, section, filed, kept, wish.strangers)
+    return ServicePlan(
+        name=service.name,
+        options=options,
+        wanted=wanted,
+        section=written,
+        added=tuple(sorted(added)),
+        removed=tuple(sorted(removed)),
+        changed=tuple(sorted(changed)),
+        kept=tuple(server.name for server in wanted if server.name not in added | changed),
+        held="; ".join(filter(None, (kept, held))) or None,
+        waiting=wish.waiting,
+        drift=drift,
+        before=wish.before,
+        left=len(_taking(wanted)),
+        reading=reading,
+        reload=reload,
+        steps=tuple(steps) if running and reload is None else stops,
+        admits=running and wish.single is not None and wish.single.joins,
+        held_out=wish.single.held_out if wish.single is not None else (),
+        candidates=wish.single.candidates if wish.single is not None else (),
+    )
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """Which servers a service shall have, and why it does not follow the registry."""
+
+    wanted: tuple[Server, ...]
+    held: str | None
+    waiting: bool
+    before: int
+    single: Single | None = None
+    # Who stops although nobody can take over.
+    strangers: tuple[Stop, ...] = ()
+
+
+def _wish(
+    service: Service,
+    reading: Reading,
+    wanted: tuple[Server, ...],
+    found: Sequence[LiveServer],
+    baseline: tuple[Server, ...],
+    circumstances: Circumstances,
+    running: bool,
+) -> _Wish:
     names = {server.name for server in wanted}
     taking = _taking(wanted)
     # Who keeps its place but gets no traffic any more is as lost as who is gone.
@@ -147,7 +248,7 @@ def _plan_service(
         peak = max(circumstances.peaks.get(service.name, 0), before)
         held = objection(service, len(taking), len(losses), peak, idle=len(names - taking))
         if held is None and running and _unproven(taking, _taking(lost), found, circumstances):
-            held, waiting = "nothing of what would be left has passed its check yet", True
+            held, waiting = UNPROVEN, True
         if held is not None:
             wanted = _with(wanted, lost)
     wanted = tuple(
@@ -156,48 +257,25 @@ def _plan_service(
         else replace(server, disabled=not server.disabled)
         for server in wanted
     )
+    return _Wish(wanted, held, waiting, before)
 
-    reload = _reload_reason(service, live) if running and kept is None else None
-    steps = steps_between(
-        service, wanted, {server.name: server for server in found}, held is not None
-    )
-    added = {step.name for step in steps if isinstance(step, AddServer)}
-    removed = {step.name for step in steps if isinstance(step, Remove)}
-    changed = {step.name for step in steps} - added - removed
-    if live is not None and live.frontend == "disabled":
-        steps.insert(0, OpenFrontend(service.name))
-    written = render_section(service.name, options, wanted)
-    drift: tuple[str, ...] = ()
-    if live is not None and reload is None:
-        served = {server.name for server in found if server.serves} & names - {*circumstances.begun}
-        good = written if filed == wanted else render_section(service.name, options, filed)
-        missing = served - {server.name for server in filed}
-        drift = (
-            *closed(live, circumstances),
-            *edits(service.name, section, good, missing),
-            *differences(wanted, filed, found, circumstances),
-        )
-    if running and reload is None:
-        reload = _reopening(live) or _gap(wanted, found, steps)
-        if reload is not None and kept is not None:
-            return _as_it_was(service, reading, section, filed, kept)
-    return ServicePlan(
-        name=service.name,
-        options=options,
-        wanted=wanted,
-        section=written,
-        added=tuple(sorted(added)),
-        removed=tuple(sorted(removed)),
-        changed=tuple(sorted(changed)),
-        kept=tuple(server.name for server in wanted if server.name not in added | changed),
-        held="; ".join(filter(None, (kept, held))) or None,
-        waiting=waiting,
-        drift=drift,
-        before=before,
-        left=len(_taking(wanted)),
-        reading=reading,
-        reload=reload,
-        steps=tuple(steps) if running and reload is None else (),
+
+def _wish_for_one(chooser: Chooser, reading: Reading) -> _Wish:
+    service, holder, held = chooser.service, chooser.holder, None
+    if reading.failure is not None:
+        held = f"its registrations are not known: {reading.failure}"
+    elif service.name not in chooser.circumstances.released:
+        taking = _taking(chooser.asked)
+        lost = int(holder is not None and not taking)
+        held = objection(service, min(1, len(taking)), lost, 1, idle=len(chooser.asked))
+    single = chooser.choose(follows=held is None)
+    return _Wish(
+        wanted=single.wanted,
+        held=held or single.waiting,
+        waiting=single.waiting is not None,
+        before=int(holder is not None),
+        single=single,
+        strangers=tuple(map(Stop, chooser.choose(follows=False).stops)),
     )
 
 
@@ -207,8 +285,9 @@ def _as_it_was(
     section: Section,
     filed: tuple[Server, ...],
     kept: str | None,
+    stops: tuple[Stop, ...],
 ) -> ServicePlan:
-    """Nothing is done for a service of which not even the servers can follow the registry."""
+    """Nothing else is done for a service whose servers cannot even follow the registry."""
     return ServicePlan(
         name=service.name,
         options=options_of(service),
@@ -225,7 +304,7 @@ def _as_it_was(
         left=len(filed),
         reading=reading,
         reload=None,
-        steps=(),
+        steps=stops,
     )
 
 

@@ -68,6 +68,13 @@ class Disable:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Take the server's traffic and end its sessions, before the one other server gets any."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class OpenFrontend:
     """Let a service take connections again; its name is the service's."""
 
@@ -103,6 +110,7 @@ Step = (
     | SetWeight
     | Disable
     | Drain
+    | Stop
     | OpenFrontend
     | Replace
     | Remove

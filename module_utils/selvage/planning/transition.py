@@ -43,9 +43,10 @@ def steps_between(
             drains += _drain(found)
             leaves.append(Replace(server, service.drain_ms))
         elif server.disabled:
-            changes += _settings(server, found)
+            # Its settings must not give it traffic for a moment.
             if not found.maintenance:
                 changes.append(Disable(server.name))
+            changes += _settings(server, found)
         elif found.maintenance or not found.checked:
             joins += [*_settings(server, found), Admit(server)]
         elif found.draining:

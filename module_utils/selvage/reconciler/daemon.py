@@ -219,7 +219,7 @@ class Daemon:
         """One line when something is new."""
         new = self._news.of(service)
         if new:
-            bad = service.held or service.refused or service.drift
+            bad = service.held or service.refused or service.drift or service.held_out
             level = logging.WARNING if bad else logging.INFO
             event(_logger, level, "service", name=service.name, servers=service.size, **new)
 
@@ -229,10 +229,12 @@ class Daemon:
         services = self._reconciler.latest.values()
         held = sum(service.held is not None for service in services)
         refused = sum(len(service.refused) for service in services)
+        out = sum(len(service.held_out) for service in services)
         self._summary = (
             f"{len(services)} services, {sum(service.size for service in services)} servers"
             + (f"; {held} held" if held else "")
             + (f"; {refused} registrations refused" if refused else "")
+            + (f"; {out} registrations held out" if out else "")
         )
 
     def _report(self) -> None:

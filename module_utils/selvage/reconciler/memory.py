@@ -1,8 +1,8 @@
 """What runs of the reconciler on one node tell each other: a small file in the state directory.
 
 It holds counters for the metrics, the sizes that services had before they lost servers, the last
-reload of HAProxy, and the addresses that host names had. Losing it loses no traffic: guards with a
-window then begin anew. It is read and written under the node's lock.
+reload of HAProxy, the addresses that host names had, and who is held out. Losing it loses no
+traffic: guards with a window then begin anew. It is read and written under the node's lock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Memory:
 
     `drains` says since when servers drain, by `service/server`: HAProxy does not tell.
 
-    `counters` are samples for Prometheus, by their name with labels.
+    `counters` are samples for Prometheus, by their name with labels. `held_out` holds, by service,
+    who gets no traffic because another one has it, and why.
     """
 
     counters: Counter[str] = field(default_factory=Counter)
@@ -40,6 +41,7 @@ class Memory:
     reloaded_at: float | None = None
     drains: dict[str, float] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
+    held_out: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     clock: Callable[[], float] = field(default=now, compare=False)
 
     def peak(self, service: str, window_ms: int) -> int:
@@ -97,6 +99,7 @@ def _render(memory: Memory, boot: Path) -> str:
         "reloaded_at": memory.reloaded_at,
         "drains": memory.drains,
         "addresses": memory.addresses,
+        "held_out": memory.held_out,
     }
     return json.dumps(document, sort_keys=True) + "\n"
 
@@ -125,4 +128,8 @@ def _memory(document: Mapping[str, Any]) -> Memory:
         # A file of an older Selvage has none.
         drains={str(name): float(at) for name, at in document.get("drains", {}).items()},
         addresses={str(name): str(address) for name, address in document["addresses"].items()},
+        held_out={
+            str(service): [(str(child), str(reason)) for child, reason in found]
+            for service, found in document.get("held_out", {}).items()
+        },
     )

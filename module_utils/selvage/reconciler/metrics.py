@@ -31,6 +31,7 @@ _ZEROS: Final = (
             "maxconn",
             "open",
             "remove",
+            "stop",
             "undrain",
             "weight",
         )
@@ -106,6 +107,11 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
             "selvage_service_out_of_service",
             "Registrations that say themselves that they take no traffic.",
             [len(service.out_of_service) for service in services],
+        ),
+        (
+            "selvage_service_held_out",
+            "Registrations that get no traffic where one server alone may have it.",
+            [len(service.held_out) for service in services],
         ),
         (
             "selvage_service_servers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .result import ServiceResult
 
 # What lasts: its end is news as well, and told as `none`.
-_LASTING = ("held", "refused", "out_of_service")
+_LASTING = ("held", "refused", "out_of_service", "held_out")
 # The journal breaks long lines, and who registers a thousand wrong instances must not fill it.
 _MOST = 20
 
@@ -30,6 +30,7 @@ class News:
             "held": (service.held,) if service.held is not None else (),
             "refused": tuple(f"{r.child}: {r.reason}" for r in service.refused),
             "out_of_service": tuple(f"{r.child}: {r.reason}" for r in service.out_of_service),
+            "held_out": tuple(f"{r.child}: {r.reason}" for r in service.held_out),
         }
         known = self._told.get(service.name, {})
         self._told[service.name] = facts

@@ -93,8 +93,9 @@ class Reconciler:
 
         A pass that is not `whole` looks only at services whose registrations changed and at what
         earlier passes left to do; about those that are `expected` to have changed HAProxy is asked
-        while the registry is read. While the registry is away a pass only sees to overrides. Raises
-        one of `FAILURES`. A dry run changes nothing, in no file and no socket.
+        while the registry is read. While the registry is away a pass only sees to overrides, and to
+        services of which one server alone may serve. Raises one of `FAILURES`. A dry run changes
+        nothing, in no file and no socket.
         """
         haproxy = self._settings.haproxy
         with (
@@ -118,7 +119,7 @@ class Reconciler:
             try:
                 content = registry()
             except RegistryUnavailable as error:
-                away, names = error, self._overridden()
+                away, names = error, self._overridden() | self._alone
                 if not names:
                     raise
                 planner = self._planner_without_registry(memory, str(error))
@@ -140,6 +141,10 @@ class Reconciler:
             )
             try:
                 passed = one.run(names)
+                memory.held_out |= {
+                    service.name: [(one.child, one.reason) for one in service.held_out]
+                    for service in passed.result.services
+                }
             finally:
                 if not dry_run:
                     problems += self._remember()
@@ -175,6 +180,15 @@ class Reconciler:
     @property
     def _names(self) -> frozenset[str]:
         return frozenset(self._services)
+
+    @property
+    def _alone(self) -> frozenset[str]:
+        """The services of which two servers must not serve, whatever else is not known."""
+        return frozenset(
+            service.name
+            for service in self._settings.services
+            if service.guards.max_servers is not None
+        )
 
     def _overridden(self) -> frozenset[str]:
         """The services with servers that an operator has taken out, or had taken out."""
@@ -221,7 +235,9 @@ class Reconciler:
 
     def _remember(self) -> tuple[str, ...]:
         """Save the memory; the problem with that, if there is one."""
-        self._state.memory.addresses = dict(self._readings.addresses)
+        memory = self._state.memory
+        memory.addresses = dict(self._readings.addresses)
+        memory.held_out = {n: h for n, h in memory.held_out.items() if h and n in self._services}
         try:
             self._memory.save()
         except OSError as error:

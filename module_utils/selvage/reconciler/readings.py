@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ..catalogue import Service
-from ..formats.registrations import Judged, Reading, Rules, hosts, judge, read
+from ..formats.registrations import Children, Judged, Reading, Rules, hosts, judge, read
 from ..planning.wanted import without_loops
 from ..registry.view import Content
 from .names import Resolver
@@ -33,7 +33,7 @@ class _Known:
     rules: Rules
     judged: dict[str, Judged] = field(default_factory=dict)
     # What the reading was made from.
-    content: Mapping[str, bytes | str] | str = ""
+    content: Children | str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
     reading: Reading | None = None
     # Since when a name without an address has kept it from being read.
@@ -117,7 +117,7 @@ class Readings:
             name for name in judged if self._take(self._known[name], content[name], self._clock())
         )
 
-    def _judge(self, known: _Known, found: Mapping[str, bytes | str] | str) -> bool:
+    def _judge(self, known: _Known, found: Children | str) -> bool:
         """Whether all that was found is judged."""
         name, began, done = known.service.name, self._timer(), True
         judged: dict[str, Judged] = {}
@@ -136,7 +136,7 @@ class Readings:
         known.rests_until = self._clock() + _REST * (self._timer() - began)
         return done
 
-    def _take(self, known: _Known, found: Mapping[str, bytes | str] | str, now: float) -> bool:
+    def _take(self, known: _Known, found: Children | str, now: float) -> bool:
         """Whether there is something new in what it says."""
         name = known.service.name
         if self._resolver.awaited(name):

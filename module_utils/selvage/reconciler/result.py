@@ -13,7 +13,8 @@ class ServiceResult:
 
     `held` says why the service does not follow the registry or the catalogue. `drift` are
     differences that somebody else made on this node, and that were repaired. `out_of_service` are
-    instances that say themselves that they take no traffic. `draining` are servers that left, and
+    instances that say themselves that they take no traffic. `held_out` are those that get none
+    because another one has it, where one server alone may. `draining` are servers that left, and
     are deleted once they have drained.
     """
 
@@ -26,6 +27,7 @@ class ServiceResult:
     drift: tuple[str, ...] = ()
     refused: tuple[Refusal, ...] = ()
     out_of_service: tuple[Refusal, ...] = ()
+    held_out: tuple[Refusal, ...] = ()
     draining: tuple[str, ...] = ()
 
     @property

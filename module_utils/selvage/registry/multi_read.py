@@ -22,7 +22,9 @@ _ERROR: Final = -1
 _HEADER: Final = struct.Struct("!i?i")
 _INTEGER: Final = struct.Struct("!i")
 _STAT_SIZE: Final = 68
-_NUMBER_OF_CHILDREN: Final = 56  # Its place in the Stat.
+# Its places in the Stat; `czxid` is its first field.
+_NUMBER_OF_CHILDREN: Final = 56
+_CZXID: Final = struct.Struct("!q")
 _END: Final = _HEADER.pack(_ERROR, True, _ERROR)
 
 # Takes the answer, where a znode's data begins, and its size.
@@ -43,6 +45,12 @@ def ask(client: KazooClient, paths: Sequence[str], reader: Reader) -> IAsyncResu
 def number_of_children(answer: bytes, begin: int, size: int) -> int:
     """A reader of how many children a znode has."""
     (number,) = _INTEGER.unpack_from(answer, begin + size + _NUMBER_OF_CHILDREN)
+    return int(number)
+
+
+def czxid(answer: bytes, begin: int, size: int) -> int:
+    """The transaction that made a znode."""
+    (number,) = _CZXID.unpack_from(answer, begin + size)
     return int(number)
 
 

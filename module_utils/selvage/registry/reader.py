@@ -16,6 +16,7 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException, NoAuthError, NoNodeError
 from kazoo.protocol.states import WatchedEvent
 
+from ..formats.registrations import Dated
 from ..formats.znode import MAX_BYTES
 from . import multi_read, set_watches
 
@@ -25,7 +26,7 @@ TOO_LARGE: Final = f"the data is larger than {MAX_BYTES} bytes"
 # A service and its child.
 Znode = tuple[str, str]
 # The data or why it was not read; None when the znode is gone.
-Found = bytes | str | None
+Found = bytes | Dated | str | None
 Watch = Callable[[WatchedEvent], None]
 
 _T = TypeVar("_T")
@@ -44,13 +45,21 @@ class Reader:
     """Reads through one client, and sets a `watch` on what it read. For one thread.
 
     Data above `MAX_BYTES` is refused, and not kept. Where that was found once, in the services
-    `large`, sizes are asked for before data. Raises KazooException and KazooTimeoutError.
+    `large`, sizes are asked for before data. The data of services that are `dated` comes with the
+    transaction that made its znode. Raises KazooException and KazooTimeoutError.
     """
 
-    def __init__(self, client: KazooClient, root: str, watch: Watch | None) -> None:
+    def __init__(
+        self,
+        client: KazooClient,
+        root: str,
+        watch: Watch | None,
+        dated: Collection[str] = (),
+    ) -> None:
         self._client = client
         self._root = root
         self._watch = watch
+        self._dated = dated
         self.large: set[str] = set()
 
     def path(self, *names: str) -> str:
@@ -91,7 +100,11 @@ class Reader:
                     timeout=left(deadline)
                 )
                 window.answered(size)
-                found.update(zip(unread, map(_outcome, values), strict=True))
+                for znode, value in zip(unread, map(_outcome, values), strict=True):
+                    if isinstance(value, Dated) and znode[0] not in self._dated:
+                        found[znode] = value.data
+                    else:
+                        found[znode] = value
             self.large |= {service for (service, _), value in found.items() if value is TOO_LARGE}
             if self._watch:
                 paths = [self.path(*z) for z, value in found.items() if _is_watchable(value)]
@@ -106,13 +119,16 @@ class Reader:
         for znode, request in requests.items():
             try:
                 # kazoo has None for a znode that was made without data.
-                data = request.get(timeout=left(deadline))[0] or b""
+                data, stat = request.get(timeout=left(deadline))
+                data = data or b""
             except (NoNodeError, NoAuthError) as error:
                 found[znode] = _outcome(error)
             else:
-                found[znode] = data if len(data) <= MAX_BYTES else TOO_LARGE
-                if found[znode] is TOO_LARGE:
+                if len(data) > MAX_BYTES:
+                    found[znode] = TOO_LARGE
                     self.large.add(znode[0])
+                else:
+                    found[znode] = Dated(data, stat.czxid) if znode[0] in self._dated else data
         return found
 
     def _refused(self, znodes: Iterable[Znode], deadline: float) -> dict[Znode, Found]:
@@ -167,11 +183,13 @@ def left(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
 
 
-def _data(answer: bytes, begin: int, size: int) -> bytes | str:
-    return bytes(answer[begin : begin + size]) if size <= MAX_BYTES else TOO_LARGE
+def _data(answer: bytes, begin: int, size: int) -> Dated | str:
+    if size > MAX_BYTES:
+        return TOO_LARGE
+    return Dated(bytes(answer[begin : begin + size]), multi_read.czxid(answer, begin, size))
 
 
-def _outcome(value: bytes | str | Exception) -> Found:
+def _outcome(value: Dated | str | Exception) -> Dated | str | None:
     if isinstance(value, NoNodeError):
         return None
     if isinstance(value, NoAuthError):
@@ -182,4 +200,4 @@ def _outcome(value: bytes | str | Exception) -> Found:
 
 
 def _is_watchable(value: Found) -> bool:
-    return isinstance(value, bytes) or value is TOO_LARGE
+    return isinstance(value, (bytes, Dated)) or value is TOO_LARGE

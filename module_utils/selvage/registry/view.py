@@ -19,6 +19,7 @@ from kazoo.interfaces import IAsyncResult
 from kazoo.protocol.states import EventType, WatchedEvent
 
 from ..catalogue import Guards
+from ..formats.registrations import Children, Dated
 from ..formats.znode import MAX_NAME
 from . import shares
 from .connection import RegistryUnavailable
@@ -27,7 +28,7 @@ from .shares import Shares
 
 # Per service the children with their data, or the reason why they are not known. A child has a
 # reason in place of its data when that was not read.
-Content = Mapping[str, Mapping[str, bytes | str] | str]
+Content = Mapping[str, Children | str]
 
 _TOO_LONG: Final = f"the name is longer than {MAX_NAME} characters"
 _UNREAD: Final = "it has not been read completely yet"
@@ -65,9 +66,11 @@ class RegistryView:
         self._clock = clock
         # kazoo keeps watchers in sets: one bound method for all of them is kept once per path.
         self._watch: Watch | None = self._event if on_change else None
-        self._reader = Reader(client, root, self._watch)
+        # Of two that want the traffic of one server, the registry's own order tells.
+        dated = frozenset(s for s, guards in services.items() if guards.max_servers is not None)
+        self._reader = Reader(client, root, self._watch, dated)
         self._shares = Shares(clock)
-        self._content: dict[str, dict[str, bytes | str] | str] = {}
+        self._content: dict[str, Children | str] = {}
         # What is being read: its children, and None for the data that is still to be read.
         self._half: dict[str, dict[str, Found]] = {}
         # Those of which something is forbidden, or that have too many, and when to look again.
@@ -248,7 +251,8 @@ class RegistryView:
                 if data is None:
                     stale.add(service)
                 self._half[service][child] = data
-                spent[service] += 1 + (len(data) >> 10 if data else 0)
+                text = data.data if isinstance(data, Dated) else data
+                spent[service] += 1 + (len(text) >> 10 if text else 0)
             if self._watch:
                 done |= {s for s, _ in found if spent[s] > self._at_once(s)}
         return stale

@@ -117,6 +117,19 @@ def test_what_waits_for_a_check_needs_nobody():
     assert row(lines, 3).endswith("-     pending: to be probed and added")
 
 
+def test_who_is_held_out_is_told_and_by_whom():
+    service = replace(INVENTORY, guards=Guards(max_servers=1))
+    lines = explained(reading(1, 2), up(2), [server(2)], service)
+    assert "registered: 1 taken, 1 held out" in lines
+    reason = "10.0.0.2:80 has the traffic, and was registered later"
+    assert f"  i-1  10.0.0.1:80, weight 1; held out: {reason}" in lines
+    assert "  i-2  10.0.0.2:80, weight 1" in lines
+    # A second one that somebody added.
+    assert row(explained(reading(2), up(1, 2), [server(2)], service), 1).endswith(
+        "drift: was added; the next pass repairs it"
+    )
+
+
 def test_leaving_servers_say_how_long():
     live = [*up(1, 2), *up(3, draining=True, sessions=1), *up(4, maintenance=True), *up(5)]
     lines = explained(reading(1, 2), live, [server(1), server(2)])

@@ -57,6 +57,15 @@ def test_maintenance_by_an_operators_word_has_its_reason():
     assert line.endswith("maintenance  weight 1  override for another 1 min: new disk")
 
 
+def test_who_is_held_out_is_told_below_who_serves():
+    live = {"inventory": LiveService("inventory", None, (SERVER,))}
+    services = parse_services([{"name": "inventory", "port": 3000}])
+    held_out = {"inventory": [("db1_0000000003", "the other one has it")], "gone": [("x", "y")]}
+    lines = report(services, live, held_out=held_out).splitlines()
+    assert lines[-1] == "  db1_0000000003           held out     the other one has it"
+    assert len(lines) == 3
+
+
 def test_durations_have_two_units():
     assert [duration(seconds) for seconds in (-5, 59.6, 61, 7_200, 90_061)] == [
         "0 s",

@@ -38,12 +38,14 @@ def test_the_next_process_knows(node):
     first.memory.note_loss("inventory", 5, 60_000)
     first.memory.reloaded_at = 990.0
     first.memory.addresses["db1"] = "10.0.0.1"
+    first.memory.held_out["db"] = [("i-1", "it is older")]
     first.save()
     again = node.remembered()
     assert again.counters["selvage_drift_total"] == 2
     assert again.peak("inventory", 60_000) == 5
     assert again.reloaded_at == 990.0
     assert again.addresses == {"db1": "10.0.0.1"}
+    assert again.held_out == {"db": [("i-1", "it is older")]}
 
 
 def test_what_another_process_wrote_is_read_anew(node):
@@ -99,7 +101,7 @@ def test_a_damaged_file_is_an_empty_one(node, text):
     assert node.remembered() == memory.Memory()
 
 
-@pytest.mark.parametrize("field", ["counters", "losses", "reloaded_at", "addresses"])
+@pytest.mark.parametrize("field", ["counters", "losses", "reloaded_at", "addresses", "held_out"])
 @pytest.mark.parametrize("value", ["x", [1], {"a": None}, {"a": [[1]]}, {"a": 1e999}])
 def test_a_field_of_another_kind_is_damage_too(node, field, value):
     node.file().save()

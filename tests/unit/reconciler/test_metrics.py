@@ -44,7 +44,7 @@ def test_what_concerns_the_whole_node():
 def test_each_service_has_its_samples():
     held = ServiceResult(
         "orders", kept=("a", "b"), added=("c",), held="why", refused=(BAD, BAD),
-        out_of_service=(BAD,),
+        out_of_service=(BAD,), held_out=(BAD,),
     )  # fmt: skip
     lines = rendered([held, ServiceResult("inventory", changed=("a",))])
     assert [line for line in lines if 'service="' in line] == [
@@ -54,6 +54,8 @@ def test_each_service_has_its_samples():
         'selvage_service_refused{service="orders"} 2',
         'selvage_service_out_of_service{service="inventory"} 0',
         'selvage_service_out_of_service{service="orders"} 1',
+        'selvage_service_held_out{service="inventory"} 0',
+        'selvage_service_held_out{service="orders"} 1',
         'selvage_service_servers{service="inventory"} 1',
         'selvage_service_servers{service="orders"} 3',
     ]

@@ -24,6 +24,7 @@ def test_nothing_new_is_nothing():
         ({"held": "only 1 would be left"}, "held", "only 1 would be left"),
         ({"refused": BAD}, "refused", "bad: is bad"),
         ({"out_of_service": BAD}, "out_of_service", "bad: is bad"),
+        ({"held_out": BAD}, "held_out", "bad: is bad"),
     ],
 )
 def test_what_lasts_is_told_when_it_begins_changes_and_ends(state, what, words):

@@ -9,7 +9,7 @@ from typing import Final
 
 from ...haproxy.servers import LiveService
 from ...planning.plan import Plan
-from ...planning.steps import Remove, Replace
+from ...planning.steps import Remove, Replace, Stop
 from ..result import ServiceResult
 from .applying import Done
 
@@ -37,7 +37,7 @@ class Left:
     @property
     def services(self) -> frozenset[str]:
         """The services that are not yet as they shall be."""
-        waiting = {service.name for service in self.plan.services if service.waiting}
+        waiting = {s.name for s in self.plan.services if s.waiting or s.candidates}
         return frozenset({*waiting, *(name for name, _ in self.plan.steps())})
 
 
@@ -67,9 +67,10 @@ def compare(
     missing = [
         f"{name}: {type(step).__name__} {step.name}"
         for name, step in left.steps()
-        if not isinstance(step, (Remove, Replace)) and name not in later
+        if not isinstance(step, (Remove, Replace, Stop)) and name not in later
     ]
-    begun_s = _PROBING_S if soon else None
+    stopping = any(isinstance(step, Stop) for _, step in left.steps())
+    begun_s = _PROBING_S if soon or stopping else None
     if missing and done.replaced:
         begun_s = 0.0
     elif missing and not problems:
@@ -104,6 +105,7 @@ def services(plan: Plan, left: Left) -> tuple[ServiceResult, ...]:
             drift=service.drift,
             refused=service.reading.refusals,
             out_of_service=service.reading.out_of_service,
+            held_out=service.held_out,
             draining=tuple(draining[service.name]),
         )
         for service in plan.services

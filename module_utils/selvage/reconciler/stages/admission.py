@@ -38,21 +38,36 @@ def begin(
 ) -> bool:
     """Begin the probes that the plan asks for; whether their outcomes decide over it.
 
+    So do those of candidates for the place of the one server that a service may have.
+
     Then the plan has to be made anew. Of the services `names` (None for all) what no longer joins
     is forgotten.
     """
     wanted = {step.name: (name, step.server) for name, step in joins(plan)}
+    wanted |= {server.name: (s.name, server) for s in plan.services for server in s.candidates}
     for server, probe in [*prober.probes.items()]:
         if server not in wanted and (names is None or probe.service in names):
             prober.forget(server)
     probes = [prober.start(services[name], server) for name, server in wanted.values()]
-    waiting = {service.name for service in plan.services if service.waiting}
+    waiting = {service.name for service in plan.services if service.waiting or service.candidates}
     decisive = [probe for probe in probes if probe.service in waiting]
-    undecided = [probe for probe in decisive if probe.healthy is None]
-    if not undecided and not any(probe.healthy for probe in decisive):
+    pending = [probe for probe in decisive if probe.healthy is None]
+    if not pending and not any(probe.healthy for probe in decisive):
         return False
-    wait([probe.future for probe in undecided], _left_s(undecided, patience_s))
+    wait([probe.future for probe in pending], _left_s(pending, patience_s))
     return True
+
+
+def undecided(plan: Plan, prober: Prober) -> bool:
+    """Whether a candidate's probe is under way; of those that failed the next pass makes others."""
+    found = False
+    for server in (server for service in plan.services for server in service.candidates):
+        probe = prober.probes.get(server.name)
+        if probe is not None and probe.healthy is None:
+            found = True
+        elif probe is not None and not probe.healthy:
+            prober.forget(server.name)
+    return found
 
 
 def anticipate(

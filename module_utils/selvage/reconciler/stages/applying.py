@@ -21,6 +21,7 @@ from ...planning.steps import (
     Replace,
     SetMaxConnections,
     SetWeight,
+    Stop,
     Undrain,
 )
 from ..prober import Prober
@@ -66,6 +67,10 @@ class Applier:
                     joins.append((name, step))
                 case Drain() | Remove() | Replace():
                     leaves[name].append(step)
+                case Stop():
+                    # What it leaves undone is for the next pass: sessions that have not ended yet.
+                    if any(server.name == step.name for server in live[name].servers):
+                        self.sender.send("stop", step.name, commands.stop(name, step.name))
                 case SetWeight() | SetMaxConnections() | Undrain() | Disable() | OpenFrontend():
                     self._change(name, step)
         joining = Counter(name for name, _ in joins)

@@ -1,7 +1,8 @@
-"""One pass, stage by stage: look, plan, clear, file, reload, apply, account."""
+"""One pass, stage by stage: look, plan, break, clear, file, reload, apply, account."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from ...planning.plan import Plan
 from ..memory import now
 from ..result import Result
 from ..settings import Settings
-from . import account, admission, clearance, filing, reloading
+from . import account, admission, breaking, clearance, filing, reloading
 from .applying import Applier
 from .clearance import Clearance
 from .drains import Drains
@@ -28,6 +29,11 @@ from .state import State
 
 # How soon to look again at a service that waits for HAProxy's checks.
 _CHECKS_S: Final = 1.0
+# How soon to see what a slow candidate for the place of the one server has answered.
+_CANDIDATES_S: Final = 0.1
+# How long a pass waits for sessions that it has ended, and how often it looks.
+_STOPPED_S: Final = 1.0
+_STOPPED_PAUSE_S: Final = 0.005
 # How many servers are probed while HAProxy reloads: more would hold up a first reconciliation.
 _FRESH_AT_MOST: Final = 256
 
@@ -74,6 +80,8 @@ class Pass:
         """
         before = self._state.filed.text
         sight, plan = self._look(names)
+        if sight.live is not None and any(service.stops for service in plan.services):
+            sight, plan = self._break(plan, sight)
         cleared = self._clear(plan, sight)
         # What the pass means for the services, and what HAProxy has still to do for it.
         meant = self._plan(sight, cleared.kept) if sight.names is None and cleared.kept else plan
@@ -108,7 +116,35 @@ class Pass:
         services = self._planner.services
         if admission.begin(plan, state.prober, services, names, self._patience_s):
             plan = self._plan(sight, kept)
+        if sight.live is not None and (moving := breaking.concerned(plan)):
+            sight = breaking.look_elsewhere(sight, moving, self._master, self._runtime)
+            if sight.elsewhere:
+                plan = self._plan(sight, kept)
         return sight, plan
+
+    def _break(self, plan: Plan, sight: Sight) -> tuple[Sight, Plan]:
+        """Stop who has to lose its traffic, and look anew; nobody joins while it has any left.
+
+        The file stays as it is until then: whenever HAProxy restarts, it serves one.
+        """
+        state, deadline = self._state, time.monotonic() + _STOPPED_S
+        drift = {service.name: service.drift for service in plan.services}
+        stopped: frozenset[str] = frozenset()
+        while stops := frozenset(s.name for service in plan.services for s in service.stops):
+            if not stops <= stopped:
+                stopped |= breaking.stop(plan, sight, self._sender, self._master)
+                # What is amiss with them is our own doing.
+                state.begun = {*state.begun, *stopped}
+            elif time.monotonic() >= deadline:
+                break
+            else:
+                time.sleep(_STOPPED_PAUSE_S)
+            if self._dry_run:
+                sight = breaking.as_if_stopped(plan, sight)
+                plan = self._plan(sight, {} if sight.names is None else state.rejected)
+            else:
+                sight, plan = self._look(sight.names)
+        return sight, breaking.with_drift(plan, drift)
 
     def _anticipate(self, names: Collection[str]) -> None:
         planner, filed = self._planner, self._state.filed.sections
@@ -135,6 +171,9 @@ class Pass:
         if plan.reload is not None and not self._dry_run:
             interval_s = self._settings.reload_interval_ms / 1000
             wait_s = reloading.early_s(state.memory.reloaded_at, interval_s, now())
+            if any(service.stops for service in plan.services):
+                # A reload would leave their sessions behind, beside those of the one server.
+                wait_s = max(wait_s, _STOPPED_S)
             if wait_s:
                 return clearance.too_early(plan, state.rejected, wait_s)
         shall_be = assemble(filing.sections(plan, sight, others=False))
@@ -242,11 +281,12 @@ class Pass:
                 f"HAProxy was reloaded and needs it still ({left.plan.reload}):"
                 f" does it load {path}?"
             )
-        waiting = any(service.waiting for service in left.plan.services)
+        waiting = any(service.waiting or service.candidates for service in left.plan.services)
         # What HAProxy has rejected a moment ago has nothing to hurry for.
         hurries = cleared.wait_s and not (cleared.waits and cleared.waits <= {*state.rejected})
         begun_s = [cleared.wait_s] if hurries else []
         begun_s += [] if left.begun_s is None else [left.begun_s]
+        begun_s += [_CANDIDATES_S] if admission.undecided(left.plan, state.prober) else []
         result = Result(
             services=services,
             before=texts[0],

@@ -59,6 +59,7 @@ class Planner:
                 kept={**kept, **self.kept},
                 probed=probed,
                 begun=begun,
+                elsewhere=sight.elsewhere,
                 edited=reload_due or self._edited(sight, kept),
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...haproxy.runtime import Runtime
 from ...haproxy.servers import LiveService
@@ -16,12 +16,15 @@ class Sight:
     """`names` are the services that the pass looks at, None for all.
 
     `live` is what HAProxy runs of them. It is None when HAProxy is away, and `away` says why.
+    `elsewhere` names, by service, servers with sessions in workers that no longer serve, as far as
+    somebody asked.
     """
 
     names: Collection[str] | None
     filed: Filed
     live: Mapping[str, LiveService] | None
     away: str | None = None
+    elsewhere: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def drained(self) -> frozenset[str]:
