@@ -73,6 +73,8 @@ def two_writers(writable: Iterable[Server]) -> str:
 
 
 def _writer(server: Server) -> Primary | Unclear:
+    if server.cluster is None:
+        return Unclear((_unknown_data(server),))
     if server.replication is None:
         return Primary(server, resting=False)
     return Unclear(
@@ -92,6 +94,8 @@ def _resting(holders: Sequence[Server]) -> Primary | Unclear:
             (f"no member is writable, and {names} could be the primary: see the role's README",)
         )
     (root,) = roots
+    if root.cluster is None:
+        return Unclear((_unknown_data(root),))
     reasons = []
     for server in holders:
         if server.replication is None:
@@ -164,6 +168,10 @@ def need(server: Server, primary: Server) -> Need:
         )
     if replication.error is not None:
         return Need("refuse", f"replication on {server.name} stopped: {replication.error}")
+    if replication.no_entry is not None:
+        return Need(
+            "replicate", f"{primary.name} lets {server.name} not in: {replication.no_entry}"
+        )
     if not (replication.receiving and replication.applying):
         return Need("start", f"replication on {server.name} is stopped, without an error")
     lag = "an unknown time" if replication.lag_s is None else f"{replication.lag_s} s"
@@ -174,14 +182,18 @@ def foreign_data(server: Server, primary: Server) -> str | None:
     """Why these data are none of the primary's cluster."""
     if server.cluster == primary.cluster:
         return None
-    whose = (
-        "which no cluster of Selvage wrote"
-        if server.cluster is None
-        else f"of the cluster {server.cluster}"
-    )
+    if server.cluster is None:
+        return _unknown_data(server)
     return (
-        f"{server.name} has data {whose}, and {primary.name} is of the cluster {primary.cluster}: "
-        "remove it from the inventory, or move its data away"
+        f"{server.name} has data of the cluster {server.cluster}, and {primary.name} is of the "
+        f"cluster {primary.cluster}: remove {server.name} from the inventory, or move its data away"
+    )
+
+
+def _unknown_data(server: Server) -> str:
+    return (
+        f"{server.name} has data which no cluster of Selvage wrote: remove it from the inventory, "
+        "or move its data away"
     )
 
 

@@ -100,6 +100,21 @@ class GtidSet:
         return ",".join(f"{source}:{_text(each)}" for source, each in sorted(self.sources.items()))
 
 
+def seeded_state(source: MariaHistory, position: str) -> str:
+    """What `gtid_binlog_state` a server has to begin with that was seeded at that position.
+
+    `source` was asked for before the backup began. With all that it knew, the new server tells
+    common transactions from errant ones when it is the primary. In each domain the position comes
+    last: that is where the new server goes on.
+    """
+    stands = mariadb(position).last
+    known = {key: sequence for key, sequence in source.last.items() if key not in stands}
+    return ",".join(
+        f"{domain}-{server}-{sequence}"
+        for (domain, server), sequence in [*sorted(known.items()), *sorted(stands.items())]
+    )
+
+
 def mysql(text: str) -> GtidSet:
     """Of `@@gtid_executed` and the like, also with the tags of 8.3; raises `Invalid`."""
     found: dict[str, list[Interval]] = {}

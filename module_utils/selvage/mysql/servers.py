@@ -24,6 +24,8 @@ _RENAMED: Final = {
     "Slave_SQL_Running": "Replica_SQL_Running",
     "Seconds_Behind_Master": "Seconds_Behind_Source",
 }
+# The source does not know the account or its password: as when that changed.
+_NO_ENTRY: Final = frozenset({1044, 1045, 1130, 1698})
 # The source is away, or asks for patience: the replica tries again by itself.
 _PASSING: Final = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 2002, 2003, 2006, 2013})
 
@@ -42,6 +44,8 @@ class Replication:
     lag_s: int | None
     # What does not mend itself.
     error: str | None
+    # Why the source does not let it in: an account or a password that changed.
+    no_entry: str | None
     # What came over from the source, applied or not.
     received: History
 
@@ -161,15 +165,20 @@ def replication(row: Mapping[str, Any], *, mariadb: bool) -> Replication:
         connected=io == "Yes",
         applying=row["Replica_SQL_Running"] == "Yes",
         lag_s=None if lag in (None, "NULL") else int(lag),
-        error=_error(row),
+        error=_error(row, "SQL") or _error(row, "IO", but=_PASSING | _NO_ENTRY),
+        no_entry=_error(row, "IO", only=_NO_ENTRY),
         received=received,
     )
 
 
-def _error(row: Mapping[str, Any]) -> str | None:
-    for thread in ("SQL", "IO"):
-        number = int(row[f"Last_{thread}_Errno"])
-        if number and not (thread == "IO" and number in _PASSING):
-            words = " ".join(str(row[f"Last_{thread}_Error"]).split())
-            return f"{number}: {words}"[:300]
-    return None
+def _error(
+    row: Mapping[str, Any],
+    thread: str,
+    but: frozenset[int] = frozenset(),
+    only: frozenset[int] | None = None,
+) -> str | None:
+    number = int(row[f"Last_{thread}_Errno"])
+    if not number or number in but or (only is not None and number not in only):
+        return None
+    words = " ".join(str(row[f"Last_{thread}_Error"]).split())
+    return f"{number}: {words}"[:300]

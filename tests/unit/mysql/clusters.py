@@ -13,7 +13,8 @@ def history(**last):
 
 
 def replica(source, received=None, **more):
-    values = {"receiving": True, "connected": True, "applying": True, "lag_s": 0, "error": None}
+    values = {"receiving": True, "connected": True, "applying": True, "lag_s": 0}
+    values |= {"error": None, "no_entry": None}
     return servers.Replication(
         **{
             "source": address(source),

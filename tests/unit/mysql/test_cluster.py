@@ -58,6 +58,13 @@ def test_a_writable_replica_is_no_primary():
     assert isinstance(find_primary([writable, silent("db1")], "db1"), Unclear)
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+def test_data_of_other_people_make_no_primary(read_only):
+    found = find_primary([fresh("db1"), server("db2", cluster=None, read_only=read_only)], "db1")
+    assert isinstance(found, Unclear)
+    assert found.reasons[0].startswith("db2 has data which no cluster of Selvage wrote")
+
+
 def test_a_seeding_without_a_primary_begins_no_new_cluster():
     found = find_primary([fresh("db1"), server("db2", seeding=True)], "db1")
     assert isinstance(found, Unclear)
@@ -110,6 +117,7 @@ def test_the_inventory_decides_nothing_once_there_is_data(made, first, other):
         ),
         (server("db2", replication=replica("db3")), "replicate", "198.18.0.3"),
         (server("db2"), "rejoin", "no source"),
+        (server("db2", replication=replica("db1", no_entry="1045: x")), "replicate", "1045: x"),
         (server("db2", replication=replica("db1", applying=False)), "start", "without an error"),
         (
             server("db2", replication=replica("db1", applying=False, error="1062: why")),

@@ -91,3 +91,19 @@ def test_what_is_no_position_of_mariadb_is_refused(text):
 def test_two_flavours_have_nothing_in_common():
     assert gtid.beyond(gtid.mariadb("0-1-1"), gtid.mysql(""))
     assert gtid.beyond(gtid.mariadb(""), gtid.mysql(f"{A}:1")) == ()
+
+
+def test_a_seeded_server_knows_what_its_source_knew_and_goes_on_at_its_place():
+    source = gtid.mariadb("0-1-100,0-2-140,1-2-7")
+    assert gtid.seeded_state(source, "0-1-150,1-2-9") == "0-2-140,0-1-150,1-2-9"
+    assert gtid.seeded_state(gtid.NOTHING, "") == ""
+
+
+@given(states, states)
+def test_nothing_common_is_errant_after_a_seeding(before, later):
+    """The backup stands where the source was, or later."""
+    source = maria(before)
+    position = maria({key: number + 20 for key, number in later.items()})
+    seeded = gtid.mariadb(gtid.seeded_state(source, ",".join(position.beyond(gtid.NOTHING))))
+    assert (source | position).beyond(seeded) == ()
+    assert seeded.beyond(source | position) == ()

@@ -53,7 +53,13 @@ def test_a_source_that_is_away_is_no_error():
     assert (replication.receiving, replication.connected, replication.error) == (True, False, None)
 
 
-@pytest.mark.parametrize("number", [1045, 1236, 1593])
+def test_a_closed_door_is_told_apart():
+    row = {**ROW, "Slave_IO_Running": "Connecting", "Last_IO_Errno": 1045, "Last_IO_Error": "x"}
+    replication = parse(replication=[row]).replication
+    assert (replication.error, replication.no_entry) == (None, "1045: x")
+
+
+@pytest.mark.parametrize("number", [1236, 1593])
 def test_what_does_not_mend_itself_is_an_error(number):
     row = {**ROW, "Slave_IO_Running": "No", "Last_IO_Errno": number, "Last_IO_Error": "why"}
     assert parse(replication=[row]).replication.error == f"{number}: why"
