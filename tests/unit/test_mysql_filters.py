@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import yaml
 from ansible_modules import ROOT
@@ -127,3 +132,37 @@ def test_every_password_of_the_role_is_kept_out_of_logs():
     named = {name: option for name, option in options.items() if "password" in name}
     assert len(named) == 4
     assert all(option["no_log"] is True for option in named.values())
+
+
+def test_the_role_names_bad_input_in_one_line_and_shows_no_password(tmp_path):
+    """Before it asks or changes anything."""
+    secret = "too-short-one"
+    variables = {
+        "mysql_members": [MEMBERS[0], {**MEMBERS[1], "id": 1}],
+        "mysql_server_id": 1,
+        "mysql_first_primary": "db1",
+        "mysql_semi_sync_without_replica": "go_on",
+        "mysql_replication_password": "replication-secret",
+        "mysql_backup_password": secret,
+        "mysql_monitor_password": "monitor-secret-of-its-own",
+        **{f"mysql_tls_{file}": "/nonexistent" for file in ("ca", "cert", "key")},
+        "mysql_users": [{"name": "shop", "password": secret + "!", "privileges": {}}],
+    }
+    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["mysql"], "vars": variables}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    ended = subprocess.run(
+        [program, "-i", "localhost,", "-c", "local", "-v", tmp_path / "play.yml"],
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+    )
+    told = ended.stdout + ended.stderr
+    assert ended.returncode == 2
+    assert (
+        "mysql_members: id 1 is there twice; "
+        "mysql_backup_password: 16 to 32 letters, digits and _.:,+/=@%^~- "
+        "(what it is, is not shown); mysql_users, shop: 16 to 32 letters"
+    ) in told
+    assert secret not in told
