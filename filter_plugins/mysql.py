@@ -48,12 +48,25 @@ def mysql_problems(
     return problems
 
 
-def mysql_cluster(
-    looks: Iterable[Mapping[str, Any]], first: str, *, starting: bool = False
-) -> dict[str, Any]:
+def mysql_answers(
+    members: Iterable[Mapping[str, Any]],
+    hosts: Iterable[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """What the hosts of this run registered as `__mysql_own`, each with its member as `item`."""
+    asked = set(hosts)
+    return [
+        {"item": member, "said": hostvars[member["name"]]["__mysql_own"]["said"]}
+        for member in members
+        if member["name"] in asked
+    ]
+
+
+def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, Any]:
     """What is to be done, by the results of `mysql_look` with a member as `item`; the last counts.
 
-    While servers are `starting`, one that does not answer is no reason to refuse yet.
+    `refusals` are those of the whole cluster. Whoever does not answer is `silent`, and with a
+    cluster that is `waiting` there is no primary for that alone: both may pass with a start.
     """
     members: dict[str, servers.Server] = {}
     for look in looks:
@@ -65,22 +78,28 @@ def mysql_cluster(
         }
         members[member["name"]] = servers.parse(member["name"], member["address"], PORT, said)
     found = cluster.find_primary([*members.values()], first)
-    result: dict[str, Any] = {"primary": None, "resting": False, "new": False, "needs": {}}
-    refusals: list[str] = []
+    silent = [server.name for server in members.values() if server.problem is not None]
+    result: dict[str, Any] = {
+        **{"primary": None, "resting": False, "new": False, "needs": {}},
+        **{"refusals": [], "silent": silent, "waiting": False},
+    }
     if isinstance(found, cluster.New):
-        result |= {"primary": found.first, "new": True}
-    elif isinstance(found, cluster.Primary):
-        result |= {"primary": found.server.name, "resting": found.resting}
-        for name, server in members.items():
-            if server is found.server:
-                continue
-            need = cluster.need(server, found.server)
-            result["needs"][name] = {"action": need.action, "reason": need.reason}
-            if need.action == "refuse" and not (starting and server.problem is not None):
-                refusals.append(need.reason)
-    elif not (starting and any(server.problem is not None for server in members.values())):
-        refusals += found.reasons
-    return {**result, "refusals": refusals}
+        return {**result, "primary": found.first, "new": True}
+    if isinstance(found, cluster.Unclear):
+        holders = [server for server in members.values() if server.holds_data]
+        strangers = {
+            server.name: {"action": "refuse", "reason": cluster.unknown_data(server)}
+            for server in holders
+            if server.cluster is None
+        }
+        waiting = bool(silent) and all(server.read_only for server in holders)
+        return {**result, "refusals": [*found.reasons], "needs": strangers, "waiting": waiting}
+    needs = {
+        server.name: vars(cluster.need(server, found.server))
+        for server in members.values()
+        if server is not found.server
+    }
+    return {**result, "primary": found.server.name, "resting": found.resting, "needs": needs}
 
 
 def mysql_seeded_state(said: Mapping[str, Any], position: str) -> str:
@@ -102,6 +121,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Their names."""
         return {
+            "mysql_answers": mysql_answers,
             "mysql_cluster": mysql_cluster,
             "mysql_problems": mysql_problems,
             "mysql_replicates": mysql_replicates,

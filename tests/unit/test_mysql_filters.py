@@ -80,6 +80,11 @@ def test_what_does_not_fit_is_named_and_no_password_shown(members, first, passwo
     assert not any(password in problem for password in passwords.values())
 
 
+def test_answers_are_those_of_the_runs_own_hosts():
+    hostvars = {"db1": {"__mysql_own": {"said": BARE}}, "db2": {}}
+    assert mysql.mysql_answers(MEMBERS, ["db1"], hostvars) == [answer(1, BARE)]
+
+
 def test_a_new_cluster_begins_where_the_inventory_says():
     found = mysql.mysql_cluster([answer(1, BARE), answer(2, BARE)], "db2")
     assert (found["primary"], found["new"], found["refusals"]) == ("db2", True, [])
@@ -89,10 +94,10 @@ def test_the_later_answer_counts():
     """What the primary wrote between two questions is no errant transaction of its replica's."""
     replica = answer(2, said(2, state="0-1-6", rows=[ROW]))
     once = mysql.mysql_cluster([PRIMARY, replica], "db1")
-    assert "0-1-6" in once["refusals"][0]
+    assert "0-1-6" in once["needs"]["db2"]["reason"]
     again = answer(1, said(1, read_only="OFF", state="0-1-7"))
     twice = mysql.mysql_cluster([PRIMARY, replica, again], "db1")
-    assert (twice["needs"]["db2"]["action"], twice["refusals"]) == ("keep", [])
+    assert twice["needs"]["db2"]["action"] == "keep"
 
 
 def test_a_host_out_of_reach_may_be_the_primary():
@@ -102,15 +107,29 @@ def test_a_host_out_of_reach_may_be_the_primary():
     assert "no route" in found["refusals"][0]
 
 
-def test_a_stopped_server_is_started_before_it_is_judged():
-    looks = [answer(1, STOPPED), answer(2, said(2, rows=[ROW]))]
-    assert mysql.mysql_cluster(looks, "db1", starting=True)["refusals"] == []
-    assert "connection refused" in mysql.mysql_cluster(looks, "db1")["refusals"][0]
+def test_who_is_silent_is_told_apart_from_who_is_refused():
+    """It may only have to be started."""
+    found = mysql.mysql_cluster([PRIMARY, answer(2, STOPPED)], "db1")
+    assert (found["silent"], found["refusals"]) == (["db2"], [])
+    assert "connection refused" in found["needs"]["db2"]["reason"]
+    found = mysql.mysql_cluster([answer(1, STOPPED), answer(2, said(2, rows=[ROW]))], "db1")
+    assert (found["silent"], found["waiting"], found["primary"]) == (["db1"], True, None)
+    assert "connection refused" in found["refusals"][0]
 
 
-def test_two_writers_are_refused_also_while_servers_start():
-    looks = [PRIMARY, answer(2, said(2, read_only="OFF"))]
-    (refusal,) = mysql.mysql_cluster(looks, "db1", starting=True)["refusals"]
+def test_other_peoples_data_are_refused_before_anything_starts():
+    found = mysql.mysql_cluster([answer(1, STOPPED), answer(2, said(2, cluster=None))], "db1")
+    assert found["waiting"]
+    assert found["needs"]["db2"]["action"] == "refuse"
+    assert "which no cluster of Selvage wrote" in found["needs"]["db2"]["reason"]
+
+
+def test_two_writers_are_refused_whoever_has_to_be_started():
+    third = {"item": {"name": "db3", "address": "198.18.0.3", "id": 3}, "said": STOPPED}
+    looks = [PRIMARY, answer(2, said(2, read_only="OFF")), third]
+    found = mysql.mysql_cluster(looks, "db1")
+    (refusal,) = found["refusals"]
+    assert not found["waiting"]
     assert "db1 and db2 are writable at the same time" in refusal
 
 

@@ -74,7 +74,7 @@ def two_writers(writable: Iterable[Server]) -> str:
 
 def _writer(server: Server) -> Primary | Unclear:
     if server.cluster is None:
-        return Unclear((_unknown_data(server),))
+        return Unclear((unknown_data(server),))
     if server.replication is None:
         return Primary(server, resting=False)
     return Unclear(
@@ -95,7 +95,7 @@ def _resting(holders: Sequence[Server]) -> Primary | Unclear:
         )
     (root,) = roots
     if root.cluster is None:
-        return Unclear((_unknown_data(root),))
+        return Unclear((unknown_data(root),))
     reasons = []
     for server in holders:
         if server.replication is None:
@@ -183,14 +183,15 @@ def foreign_data(server: Server, primary: Server) -> str | None:
     if server.cluster == primary.cluster:
         return None
     if server.cluster is None:
-        return _unknown_data(server)
+        return unknown_data(server)
     return (
         f"{server.name} has data of the cluster {server.cluster}, and {primary.name} is of the "
         f"cluster {primary.cluster}: remove {server.name} from the inventory, or move its data away"
     )
 
 
-def _unknown_data(server: Server) -> str:
+def unknown_data(server: Server) -> str:
+    """The line about data without a cluster's name."""
     return (
         f"{server.name} has data which no cluster of Selvage wrote: remove it from the inventory, "
         "or move its data away"
