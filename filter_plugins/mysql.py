@@ -1,0 +1,129 @@
+"""For role mysql: what is wrong with its input, and what the answers of servers ask for."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+
+from plugin_utils.rules import parse_address
+
+from selvage.mysql import cluster, gtid, servers
+
+PORT = 3306
+# Of MASTER_PASSWORD in MySQL: 32 characters.
+PASSWORD = re.compile(r"[A-Za-z0-9_.:,+/=@%^~-]{16,32}")
+
+
+def mysql_problems(
+    members: Sequence[Mapping[str, Any]], first: str, passwords: Mapping[str, object]
+) -> list[str]:
+    """What is wrong with the role's input, a line for each; no line holds a password."""
+    problems = []
+    for key in ("name", "address", "id"):
+        values = [str(member[key]).lower() for member in members]
+        twice = sorted({value for value in values if values.count(value) > 1})
+        problems += [f"mysql_members: {key} {value} is there twice" for value in twice]
+    for member in members:
+        place = f"mysql_members, {member['name']}"
+        if not 1 <= int(member["id"]) <= 2**32 - 1:
+            problems.append(f"{place}: id {member['id']} is not from 1 to {2**32 - 1}")
+        try:
+            parse_address(member["address"])
+        except ValueError as error:
+            problems.append(f"{place}: {error}")
+    if first not in [member["name"] for member in members]:
+        problems.append(f"mysql_first_primary: {first} is not among mysql_members")
+    for name, password in passwords.items():
+        if not isinstance(password, str) or not PASSWORD.fullmatch(password):
+            problems.append(
+                f"{name}: 16 to 32 letters, digits and _.:,+/=@%^~- (what it is, is not shown)"
+            )
+        elif password in [other for key, other in passwords.items() if key < name]:
+            problems.append(f"{name}: another account has the same password")
+    return problems
+
+
+def mysql_answers(
+    members: Iterable[Mapping[str, Any]],
+    hosts: Iterable[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """What the hosts of this run registered as `__mysql_own`, each with its member as `item`."""
+    asked = set(hosts)
+    return [
+        {"item": member, "said": hostvars[member["name"]]["__mysql_own"]["said"]}
+        for member in members
+        if member["name"] in asked
+    ]
+
+
+def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, Any]:
+    """What is to be done, by the results of `mysql_look` with a member as `item`; the last counts.
+
+    `refusals` are those of the whole cluster. Whoever does not answer is `silent`, and with a
+    cluster that is `waiting` there is no primary for that alone: both may pass with a start.
+    """
+    members: dict[str, servers.Server] = {}
+    for look in looks:
+        member = look["item"]
+        said = look.get("said") or {
+            "problem": str(look.get("msg", "its host does not answer")),
+            "data": True,
+            "seeding": False,
+        }
+        members[member["name"]] = servers.parse(member["name"], member["address"], PORT, said)
+    found = cluster.find_primary([*members.values()], first)
+    silent = [server.name for server in members.values() if server.problem is not None]
+    result: dict[str, Any] = {
+        **{"primary": None, "resting": False, "new": False, "needs": {}},
+        **{"refusals": [], "silent": silent, "waiting": False},
+    }
+    if isinstance(found, cluster.New):
+        return {**result, "primary": found.first, "new": True}
+    if isinstance(found, cluster.Unclear):
+        holders = [server for server in members.values() if server.holds_data]
+        strangers = {
+            server.name: {"action": "refuse", "reason": cluster.unknown_data(server)}
+            for server in holders
+            if server.cluster is None
+        }
+        waiting = bool(silent) and all(server.read_only for server in holders)
+        return {**result, "refusals": [*found.reasons], "needs": strangers, "waiting": waiting}
+    needs = {
+        server.name: vars(cluster.need(server, found.server))
+        for server in members.values()
+        if server is not found.server
+    }
+    return {**result, "primary": found.server.name, "resting": found.resting, "needs": needs}
+
+
+def mysql_seeded_state(said: Mapping[str, Any], position: str) -> str:
+    """`gtid_binlog_state` for a server seeded at the position, by what its source said before."""
+    variables = said["variables"]
+    known = gtid.mariadb(variables["gtid_binlog_state"], variables["gtid_slave_pos"])
+    return gtid.seeded_state(known, position)
+
+
+def mysql_replicates(said: Mapping[str, Any]) -> bool:
+    """Whether both threads of a replica run; how far behind is not asked."""
+    replication = servers.parse("", "", PORT, said).replication
+    return replication is not None and replication.runs
+
+
+class FilterModule:
+    """Tells Ansible which filters are here."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Their names."""
+        return {
+            "mysql_answers": mysql_answers,
+            "mysql_cluster": mysql_cluster,
+            "mysql_problems": mysql_problems,
+            "mysql_replicates": mysql_replicates,
+            "mysql_seeded_state": mysql_seeded_state,
+        }

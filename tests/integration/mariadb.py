@@ -1,0 +1,94 @@
+"""MariaDB servers on loopback, with TLS, each in a folder of its own."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from programs import Program, free_port, wait_for
+
+SETTINGS = """
+[mariadbd]
+log_bin = binlog
+log_slave_updates = ON
+gtid_strict_mode = ON
+binlog_format = ROW
+read_only = ON
+skip_name_resolve = ON
+innodb_buffer_pool_size = 32M
+innodb_log_file_size = 16M
+innodb_flush_log_at_trx_commit = 0
+performance_schema = OFF
+"""
+
+
+class MariaDB(Program):
+    """One server, read-only at each start; root comes in by the socket, as on a node."""
+
+    def __init__(self, number: int, tls: Path) -> None:
+        super().__init__("mariadb")
+        self.number, self.tls = number, tls
+        self.address = f"127.0.0.{number}"
+        self.port = free_port()
+        self.data = self.folder / "data"
+        self.socket = self.folder / "socket"
+        self.options = self.folder / "my.cnf"
+        self.options.write_text(
+            f"{SETTINGS}\nuser = root\ndatadir = {self.data}\nsocket = {self.socket}\n"
+            f"pid_file = {self.folder}/pid\nport = {self.port}\nbind_address = {self.address}\n"
+            f"server_id = {number}\nssl_ca = {tls}/ca.pem\n"
+            f"ssl_cert = {tls}/{number}.pem\nssl_key = {tls}/{number}.key\n"
+        )
+
+    def install(self) -> None:
+        """As Debian's package does."""
+        subprocess.run(
+            [
+                *("mariadb-install-db", f"--defaults-file={self.options}"),
+                *("--user=root", "--skip-test-db", "--disable-log-bin"),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+    def start(self) -> None:
+        self.run("mariadbd", f"--defaults-file={self.options}")
+        wait_for(self.answers)
+
+    def answers(self) -> bool:
+        return self._client("SELECT 1").returncode == 0
+
+    def sql(self, statements: str) -> list[list[str]]:
+        """Rows of fields; the statements go in by stdin, as secrets do."""
+        done = self._client(statements)
+        assert done.returncode == 0, done.stderr.decode()
+        return [line.split("\t") for line in done.stdout.decode().splitlines()]
+
+    def _client(self, statements: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["mariadb", "--no-defaults", f"--socket={self.socket}", "--user=root", "-N", "-B"],
+            input=statements.encode(),
+            capture_output=True,
+        )
+
+
+def certificates(folder: Path, numbers: list[int], ca: str = "ca") -> None:
+    """A CA and a certificate by it for each loopback address."""
+
+    def openssl(*arguments: str | Path) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    days = ("-x509", "-days", "2")
+    openssl(
+        *("req", *curve, *days, "-subj", f"/CN={ca}"),
+        *("-keyout", folder / f"{ca}.key", "-out", folder / f"{ca}.pem"),
+    )
+    for number in numbers:
+        openssl(
+            *("req", *curve, *days, "-subj", f"/CN=db{number}"),
+            *("-addext", f"subjectAltName=IP:127.0.0.{number}"),
+            *("-addext", "basicConstraints=critical,CA:FALSE"),
+            *("-CA", folder / f"{ca}.pem", "-CAkey", folder / f"{ca}.key"),
+            *("-keyout", folder / f"{number}.key", "-out", folder / f"{number}.pem"),
+        )

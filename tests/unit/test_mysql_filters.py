@@ -1,0 +1,187 @@
+"""Role mysql: input that does not fit is named, and what the servers' answers ask for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible_modules import ROOT
+
+import mysql
+
+MEMBERS = [
+    {"name": "db1", "address": "198.18.0.1", "id": 1},
+    {"name": "db2", "address": "198.18.0.2", "id": 2},
+]
+PASSWORDS = {"mysql_backup_password": "a" * 16, "mysql_monitor_password": "b" * 32}
+ROW = {
+    "Master_Host": "198.18.0.1",
+    "Master_Port": 3306,
+    "Slave_IO_Running": "Yes",
+    "Slave_SQL_Running": "Yes",
+    "Last_IO_Errno": 0,
+    "Last_SQL_Errno": 0,
+    "Seconds_Behind_Master": 0,
+    "Gtid_IO_Pos": "0-1-5",
+}
+
+
+def answer(number, said):
+    return {"item": MEMBERS[number - 1], "said": said}
+
+
+def said(number, *, read_only="ON", cluster="one", state="0-1-5", rows=()):
+    return {
+        "problem": None,
+        "data": True,
+        "seeding": False,
+        "cluster": cluster,
+        "databases": ["mysql", "shop"],
+        "replication": list(rows),
+        "variables": {
+            "version": "11.8.6-MariaDB-log",
+            "server_id": str(number),
+            "read_only": read_only,
+            "gtid_binlog_state": state,
+            "gtid_slave_pos": "",
+        },
+    }
+
+
+BARE = {"problem": None, "data": False, "seeding": False}
+STOPPED = {"problem": "connection refused", "data": True, "seeding": False}
+PRIMARY = answer(1, said(1, read_only="OFF"))
+
+
+def test_what_fits_has_no_problem():
+    assert mysql.mysql_problems(MEMBERS, "db1", PASSWORDS) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "first", "passwords", "words"),
+    [
+        ([MEMBERS[0], {**MEMBERS[1], "id": 1}], "db1", {}, "id 1 is there twice"),
+        ([MEMBERS[0], {**MEMBERS[1], "id": 0}], "db1", {}, "mysql_members, db2: id 0"),
+        ([MEMBERS[0], {**MEMBERS[1], "name": "DB1"}], "db1", {}, "name db1 is there twice"),
+        ([{**MEMBERS[0], "address": "db1"}], "db1", {}, "mysql_members, db1"),
+        (MEMBERS, "db3", {}, "mysql_first_primary: db3 is not among"),
+        (MEMBERS, "db1", {"x": "short"}, "x: 16 to 32 letters"),
+        (MEMBERS, "db1", {"x": 'with "quotes" in it'}, "x: 16 to 32 letters"),
+        (MEMBERS, "db1", {"x": "c" * 16, "y": "c" * 16}, "y: another account has the same"),
+    ],
+)
+def test_what_does_not_fit_is_named_and_no_password_shown(members, first, passwords, words):
+    (problem,) = mysql.mysql_problems(members, first, passwords)
+    assert words in problem
+    assert not any(password in problem for password in passwords.values())
+
+
+def test_answers_are_those_of_the_runs_own_hosts():
+    hostvars = {"db1": {"__mysql_own": {"said": BARE}}, "db2": {}}
+    assert mysql.mysql_answers(MEMBERS, ["db1"], hostvars) == [answer(1, BARE)]
+
+
+def test_a_new_cluster_begins_where_the_inventory_says():
+    found = mysql.mysql_cluster([answer(1, BARE), answer(2, BARE)], "db2")
+    assert (found["primary"], found["new"], found["refusals"]) == ("db2", True, [])
+
+
+def test_the_later_answer_counts():
+    """What the primary wrote between two questions is no errant transaction of its replica's."""
+    replica = answer(2, said(2, state="0-1-6", rows=[ROW]))
+    once = mysql.mysql_cluster([PRIMARY, replica], "db1")
+    assert "0-1-6" in once["needs"]["db2"]["reason"]
+    again = answer(1, said(1, read_only="OFF", state="0-1-7"))
+    twice = mysql.mysql_cluster([PRIMARY, replica, again], "db1")
+    assert twice["needs"]["db2"]["action"] == "keep"
+
+
+def test_a_host_out_of_reach_may_be_the_primary():
+    away = {"item": MEMBERS[0], "unreachable": True, "msg": "no route"}
+    found = mysql.mysql_cluster([away, answer(2, BARE)], "db2")
+    assert (found["primary"], found["new"]) == (None, False)
+    assert "no route" in found["refusals"][0]
+
+
+def test_who_is_silent_is_told_apart_from_who_is_refused():
+    """It may only have to be started."""
+    found = mysql.mysql_cluster([PRIMARY, answer(2, STOPPED)], "db1")
+    assert (found["silent"], found["refusals"]) == (["db2"], [])
+    assert "connection refused" in found["needs"]["db2"]["reason"]
+    found = mysql.mysql_cluster([answer(1, STOPPED), answer(2, said(2, rows=[ROW]))], "db1")
+    assert (found["silent"], found["waiting"], found["primary"]) == (["db1"], True, None)
+    assert "connection refused" in found["refusals"][0]
+
+
+def test_other_peoples_data_are_refused_before_anything_starts():
+    found = mysql.mysql_cluster([answer(1, STOPPED), answer(2, said(2, cluster=None))], "db1")
+    assert found["waiting"]
+    assert found["needs"]["db2"]["action"] == "refuse"
+    assert "which no cluster of Selvage wrote" in found["needs"]["db2"]["reason"]
+
+
+def test_two_writers_are_refused_whoever_has_to_be_started():
+    third = {"item": {"name": "db3", "address": "198.18.0.3", "id": 3}, "said": STOPPED}
+    looks = [PRIMARY, answer(2, said(2, read_only="OFF")), third]
+    found = mysql.mysql_cluster(looks, "db1")
+    (refusal,) = found["refusals"]
+    assert not found["waiting"]
+    assert "db1 and db2 are writable at the same time" in refusal
+
+
+def test_a_replica_replicates_when_both_of_its_threads_run():
+    assert mysql.mysql_replicates(said(2, rows=[ROW]))
+    assert not mysql.mysql_replicates(said(2, rows=[{**ROW, "Slave_SQL_Running": "No"}]))
+    assert not mysql.mysql_replicates(said(1))
+    assert not mysql.mysql_replicates(STOPPED)
+
+
+def test_a_seeded_server_begins_where_the_backup_stands():
+    assert mysql.mysql_seeded_state(said(1, state="0-1-5,0-2-9"), "0-1-12") == "0-2-9,0-1-12"
+
+
+def test_every_password_of_the_role_is_kept_out_of_logs():
+    text = (ROOT / "roles" / "mysql" / "meta" / "argument_specs.yml").read_text()
+    options = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    options |= options["mysql_users"]["options"]
+    named = {name: option for name, option in options.items() if "password" in name}
+    assert len(named) == 4
+    assert all(option["no_log"] is True for option in named.values())
+
+
+def test_the_role_names_bad_input_in_one_line_and_shows_no_password(tmp_path):
+    """Before it asks or changes anything."""
+    secret = "too-short-one"
+    variables = {
+        "mysql_members": [MEMBERS[0], {**MEMBERS[1], "id": 1}],
+        "mysql_server_id": 1,
+        "mysql_first_primary": "db1",
+        "mysql_semi_sync_without_replica": "go_on",
+        "mysql_replication_password": "replication-secret",
+        "mysql_backup_password": secret,
+        "mysql_monitor_password": "monitor-secret-of-its-own",
+        **{f"mysql_tls_{file}": "/nonexistent" for file in ("ca", "cert", "key")},
+        "mysql_users": [{"name": "shop", "password": secret + "!", "privileges": {}}],
+    }
+    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["mysql"], "vars": variables}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    ended = subprocess.run(
+        [program, "-i", "localhost,", "-c", "local", "-v", tmp_path / "play.yml"],
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        capture_output=True,
+        text=True,
+    )
+    told = ended.stdout + ended.stderr
+    assert ended.returncode == 2
+    assert (
+        "mysql_members: id 1 is there twice; "
+        "mysql_backup_password: 16 to 32 letters, digits and _.:,+/=@%^~- "
+        "(what it is, is not shown); mysql_users, shop: 16 to 32 letters"
+    ) in told
+    assert secret not in told
