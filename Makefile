@@ -108,10 +108,10 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy and mmdebstrap (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, Redis's tools and mmdebstrap (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
-	  default-jre-headless haproxy mmdebstrap zookeeper
+	  default-jre-headless haproxy mmdebstrap redis-tools zookeeper
 	@mkdir -p build && touch $@
 
 # Extracted, not installed: nothing in it is ever booted.
