@@ -12,6 +12,9 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 
 LAB_HOME := /var/lib/selvage-lab/$(LAB_NAME)
 VENV := .venv
+# Debian's own where it is new enough: nodes run it, and others are often built without optimisation.
+PYTHON = $(firstword $(foreach python,/usr/bin/python3 python3,$(shell $(python) -c \
+  'import sys; sys.version_info >= (3, 11) and print("$(python)")' 2>/dev/null)))
 VENV_READY := $(VENV)/.ready
 BIN := $(CURDIR)/$(VENV)/bin
 # Root needs no sudo; others are asked for their password once, unless sudo knows them.
@@ -59,8 +62,15 @@ ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
 test: $(VENV_READY) build/root-trixie ## everything that CI runs (up to 40 minutes)
-	@echo "Side by side, each to be printed at its end: $(SIDE_BY_SIDE)"
-	@$(MAKE) --no-print-directory --keep-going --jobs=4 --output-sync=target $(SIDE_BY_SIDE)
+	@echo "Side by side, what each prints goes to build/test/: $(SIDE_BY_SIDE)"
+	@rm -rf build/test && mkdir -p build/test
+	@$(MAKE) --no-print-directory --keep-going --jobs=4 $(SIDE_BY_SIDE:%=build/test/%) 2>build/test/make \
+	  || { tail --lines=120 build/test/*.failed; exit 1; }
+
+build/test/%:
+	@begin=$$(date +%s); result=passed; \
+	  $(MAKE) --no-print-directory $* >$@.log 2>&1 || { result=FAILED; mv $@.log $@.failed; }; \
+	  echo "$* $$result after $$(( $$(date +%s) - begin )) s"; [ $$result = passed ]
 
 lint: $(VENV_READY) ## ruff, mypy, yamllint, ansible-lint
 	$(BIN)/ruff check .
@@ -99,11 +109,11 @@ clean: ## remove what make left in this checkout (the lab is lab-down's)
 
 $(VENV_READY): requirements.txt
 	@echo "Setting up Python's packages in $(VENV) (about a minute, once)"
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@[ -n "$(PYTHON)" ] \
 	  || { echo "make: Python 3.11 or newer is needed, this is $$(python3 --version)" >&2; exit 1; }
-	@python3 -c 'import ensurepip' 2>/dev/null \
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
 	  || { echo "Installing Debian's python3-venv"; $(SUDO) apt-get update -qq; $(SUDO) apt-get install -qq --yes python3-venv; }
-	@python3 -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/pip install --quiet --requirement requirements.txt
 	@touch $@
 
