@@ -48,6 +48,10 @@ def bound(text: str) -> int:
     return int(text.split()[0].rpartition(":")[2])
 
 
+def _port(value: object, name: str) -> None:
+    Fields({name: value}, "").integer(name, 1, 65_535)
+
+
 def _ports(value: object, name: str) -> None:
     Fields({name: value}, "").integers(name, 1, 65535)
 
@@ -95,6 +99,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "group": _text(r"\S{1,250}", "the name of a group"),
     "instances": _instances,
     "networks": _networks,
+    "port": _port,
     "ports": _ports,
     "profiles": _texts("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),
     "services": _texts(SERVICE_NAME, "a service's name"),

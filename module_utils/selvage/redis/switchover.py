@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from . import topology
@@ -55,6 +56,7 @@ def switch(
         others = [one for one in seen if one.member.address == now.address]
         serves = any(one.server is not None and one.server.follows is None for one in others)
         if now.address != former.address and serves:
+            _demote(former, now, ports, access)
             return former, now
         if time.monotonic() >= deadline:
             raise RefusedSwitchError(
@@ -62,6 +64,18 @@ def switch(
                 " redis-sentinel on all members"
             )
         time.sleep(_POLL_S)
+
+
+def _demote(former: Primary, now: Primary, ports: Ports, access: Access) -> None:
+    """What Sentinel does to the former primary some ten seconds later, when the pause has ended.
+
+    Whoever is connected there is cut off, and so finds the new one.
+    """
+    with suppress(FailedError), Client(former.address, ports.server, access) as server:
+        server.ask("REPLICAOF", now.address, str(ports.server))
+        server.ask("CONFIG", "REWRITE")
+        server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        server.ask("CLIENT", "UNPAUSE")
 
 
 def _caught_up(ask: Callable[[], list[Seen]], ports: Ports, at: Primary) -> None:
