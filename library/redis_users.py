@@ -50,10 +50,34 @@ options:
     type: int
     default: 5
   users:
-    description: Users, each with C(name), C(hashes), C(keys), C(channels) and C(commands).
+    description: The users.
     type: list
     elements: dict
     required: true
+    suboptions:
+      name:
+        description: The user's name.
+        type: str
+        required: true
+      hashes:
+        description: The SHA-256 of the password, or of both while it rotates.
+        type: list
+        elements: str
+        required: true
+      keys:
+        description: Patterns of keys.
+        type: list
+        elements: str
+        default: []
+      channels:
+        description: Patterns of channels.
+        type: list
+        elements: str
+        default: []
+      commands:
+        description: Rules for commands.
+        type: str
+        default: "-@all"
   exact:
     description:
       - Whether passwords, users and rights that are not given go, too. Otherwise all that are given
@@ -96,7 +120,18 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "address": {"type": "str", "required": True},
     "port": {"type": "int", "required": True},
     **arguments.ACCESS,
-    "users": {"type": "list", "elements": "dict", "required": True, "no_log": True},
+    "users": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "hashes": {"type": "list", "elements": "str", "required": True, "no_log": True},
+            "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "channels": {"type": "list", "elements": "str", "default": []},
+            "commands": {"type": "str", "default": "-@all"},
+        },
+    },
     "exact": {"type": "bool", "default": True},
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from programs import Program, free_port, wait_for
+from programs import ROOT, Program, free_port, wait_for
 from selvage.redis import members, topology, users
 from selvage.redis.client import Access, Client
 from selvage.redis.topology import Member, Ports, Primary
@@ -39,9 +40,9 @@ def role_users(name: str) -> list[users.User]:
 class Authority:
     """A CA, and certificates for addresses."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ca = folder / "ca.pem"
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="selvage-ca-"))
+        self.ca = self.folder / "ca.pem"
         self._openssl(
             *("req", "-x509", *self._key("ca"), "-out", "ca.pem", "-days", "2", "-subj", "/CN=CA"),
             *("-addext", "basicConstraints=critical,CA:TRUE"),
@@ -60,6 +61,9 @@ class Authority:
         )
         return self.folder / f"{address}.pem", self.folder / f"{address}.key"
 
+    def close(self) -> None:
+        shutil.rmtree(self.folder)
+
     def _key(self, name: str) -> tuple[str, ...]:
         kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
         return (*kind, "-keyout", f"{name}.key")
@@ -76,6 +80,7 @@ class Server(Program):
         self.address, self.port = address, port
         self.binary = self.folder / kind
         self.binary.symlink_to("/usr/bin/redis-check-rdb")
+        self.inside = (self.folder, authority.folder)
         self.state = self.folder / "state.conf"
         self.managed = self.folder / "managed.conf"
         certificate, key = authority.certify(address)
@@ -100,14 +105,28 @@ class Server(Program):
         (self.folder / "users.acl").write_text(users.text(accounts))
 
     def start(self) -> None:
-        self.run(self.binary, self.state, "--include", self.managed)
+        command = (self.binary, self.state, "--include", self.managed)
+        if not ROOT:
+            self.run(*command)
+            return
+        # In the root of another release, with our own folders at their places.
+        mounts = "".join(f"mount --bind {path} {ROOT}{path} && " for path in self.inside)
+        for path in self.inside:
+            Path(f"{ROOT}{path}").mkdir(parents=True, exist_ok=True)
+        enter = f'{mounts}mount -t proc proc {ROOT}/proc && exec chroot {ROOT} "$@"'
+        self.run("unshare", "-m", "sh", "-c", enter, "sh", *command)
+
+    def close(self) -> None:
+        super().close()
+        if ROOT:
+            Path(f"{ROOT}{self.folder}").rmdir()
 
 
 class Cluster:
     """Members on addresses of their own, with the same ports on each."""
 
-    def __init__(self, folder: Path, count: int = 3) -> None:
-        self.authority = Authority(folder)
+    def __init__(self, count: int = 3) -> None:
+        self.authority = Authority()
         self.ports = Ports(free_port(), free_port())
         self.access = Access(
             "selvage", (PASSWORDS["redis_admin_passwords"],), self.authority.ca, 20.0
@@ -192,5 +211,7 @@ class Cluster:
 
     def close(self) -> None:
         for program in (*self.sentinels.values(), *self.servers.values()):
-            program.stop()
-            shutil.rmtree(program.folder)
+            program.close()
+        self.authority.close()
+        if ROOT:
+            Path(f"{ROOT}{self.authority.folder}").rmdir()

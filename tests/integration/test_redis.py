@@ -21,8 +21,8 @@ SECRETS = {
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    made = Cluster(tmp_path_factory.mktemp("certificates"))
+def running():
+    made = Cluster()
     try:
         made.start()
         yield made
@@ -240,13 +240,14 @@ def test_rules_are_compared_as_the_server_words_them(cluster):
         assert users.SCRATCH not in client.items("ACL", "USERS")
 
 
-def test_nobody_gets_in_with_a_wrong_password_or_a_foreign_ca(cluster, tmp_path):
+def test_nobody_gets_in_with_a_wrong_password_or_a_foreign_ca(cluster):
     wrong = replace(cluster.access, passwords=("wrong-of-these-tests",))
     with pytest.raises(RefusedError, match="lets selvage not in"):
         cluster.client("redis1", access=wrong)
-    foreign = replace(cluster.access, ca=Authority(tmp_path).ca)
+    authority = Authority()
     with pytest.raises(FailedError, match="TLS fails"):
-        cluster.client("redis1", access=foreign)
+        cluster.client("redis1", access=replace(cluster.access, ca=authority.ca))
+    authority.close()
     (seen,) = members.look(cluster.members[:1], cluster.ports, wrong)
     assert seen.server is None
     assert "wrong-of-these-tests" not in repr(seen)

@@ -65,11 +65,13 @@ def primary(seen: Sequence[Seen], new: Collection[str]) -> Primary:
     """
     chosen = _by_sentinels(seen) or _by_servers(seen)
     if chosen is None:
-        old = [one.member.name for one in seen if one.member.name not in new]
+        old = [one for one in seen if one.member.name not in new]
         if old:
+            why = "; ".join(f"{one.member.name} {text}" for one in old for text in one.problems)
             raise UndecidedError(
                 "no Sentinel and no server says who is primary, and there may be data on"
-                f" {', '.join(old)}: start redis-server there, or run the play for all members"
+                f" {', '.join(one.member.name for one in old)}: mend them, or run the play for all"
+                f" members ({why or 'nobody answers'})"
             )
         return Primary(seen[0].member.address, "inventory")
     found = Primary(*chosen)
@@ -77,6 +79,15 @@ def primary(seen: Sequence[Seen], new: Collection[str]) -> Primary:
         raise UndecidedError(
             f"the {found.by} follow {found.address}, which is not among the members: list it, let"
             " it hand over (SENTINEL FAILOVER), and take it off the list afterwards"
+        )
+    lost = [
+        m.name for m in (o.member for o in seen) if m.address == found.address and m.name in new
+    ]
+    if lost:
+        raise UndecidedError(
+            f"{lost[0]} is primary for the {found.by}, and has no data any more: the replicas would"
+            " empty themselves. Wait until the Sentinels have promoted another member, or tell them"
+            " to (SENTINEL FAILOVER)"
         )
     return found
 

@@ -115,6 +115,23 @@ def test_the_first_member_counts_only_while_all_are_known_to_be_new(new):
             primary(silent, new)
 
 
+@given(st.sampled_from(ADDRESSES), st.sets(st.sampled_from(NAMES)))
+def test_who_lost_its_data_is_no_primary(at, new):
+    """Its replicas would copy nothing, and forget what they have."""
+    name = NAMES[ADDRESSES.index(at)]
+    if name in new:
+        with pytest.raises(UndecidedError, match=f"{name} is primary .* has no data any more"):
+            primary(healthy(at), new)
+    else:
+        assert primary(healthy(at), new).address == at
+
+
+def test_why_nobody_answers_is_told():
+    seen = [Seen(member, problems=("redis-server (…) lets selvage not in",)) for member in MEMBERS]
+    with pytest.raises(UndecidedError, match=r"redis1 redis-server \(…\) lets selvage not in"):
+        primary(seen, ())
+
+
 def test_two_primaries_without_a_majority_are_refused_by_name():
     seen = [Seen(MEMBERS[0], server()), Seen(MEMBERS[1], server()), *map(Seen, MEMBERS[2:])]
     with pytest.raises(UndecidedError, match="redis1 and redis2 are primaries at once"):
