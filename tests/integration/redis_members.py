@@ -109,11 +109,11 @@ class Server(Program):
         if not ROOT:
             self.run(*command)
             return
-        # In the root of another release, with our own folders at their places.
+        # In the root of another release, which has no locales, with our own folders at their places.
         mounts = "".join(f"mount --bind {path} {ROOT}{path} && " for path in self.inside)
         for path in self.inside:
             Path(f"{ROOT}{path}").mkdir(parents=True, exist_ok=True)
-        enter = f'{mounts}mount -t proc proc {ROOT}/proc && exec chroot {ROOT} "$@"'
+        enter = f'{mounts}exec env LC_ALL=C chroot {ROOT} "$@"'
         self.run("unshare", "-m", "sh", "-c", enter, "sh", *command)
 
     def close(self) -> None:
