@@ -109,7 +109,7 @@ class Server(Program):
         if not ROOT:
             self.run(*command)
             return
-        # In the root of another release, which has no locales, with our own folders at their places.
+        # In the root of another release, which has no locales; our own folders at their places.
         mounts = "".join(f"mount --bind {path} {ROOT}{path} && " for path in self.inside)
         for path in self.inside:
             Path(f"{ROOT}{path}").mkdir(parents=True, exist_ok=True)
