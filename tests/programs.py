@@ -209,10 +209,21 @@ class HAProxy(Program):
             return "Pid:" in self.ask("show info")
         return False
 
+    @staticmethod
+    def _listens(link: socket.socket, path: Path) -> bool:
+        """A master that just replaces itself lets nobody in for a moment."""
+        with suppress(ConnectionRefusedError):
+            link.connect(str(path))
+            return True
+        return False
+
     def ask(self, line: str, path: Path | None = None) -> str:
         with socket.socket(socket.AF_UNIX) as link:
             link.settimeout(60)
-            link.connect(str(path or self.admin_socket))
+            if path is None:
+                link.connect(str(self.admin_socket))
+            else:
+                wait_for(lambda: self._listens(link, path))
             link.sendall(f"{line}\n".encode())
             if path is not None:
                 link.shutdown(socket.SHUT_WR)

@@ -13,7 +13,7 @@ from programs import ZooKeeper
 
 @contextmanager
 def client(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
-    client = KazooClient(zookeeper.host, timeout=60)
+    client = KazooClient(",".join(zookeeper.hosts), timeout=60)
     client.start(60)
     yield client
     client.stop()
