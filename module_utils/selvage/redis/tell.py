@@ -45,6 +45,8 @@ def server_settings(
     Raises `fields.Invalid` for a setting that this server does not know, before any is set, and
     `client.FailedError`.
     """
+    if missing := sorted({*settings.CERTIFICATES} - {*wanted}):
+        raise Invalid(f"settings: {', '.join(missing)}: is required")
     actual = facts.pairs(client.ask("CONFIG", "GET", "*"))
     differing = settings.differences({**wanted, **secrets}, actual)
     if differing.unknown:
