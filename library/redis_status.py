@@ -77,11 +77,13 @@ options:
     default: []
   expect:
     description:
+      - V(login) fails when one that answers does not let O(user) in, or has a certificate of
+        another CA. Who is away does not count, and nothing else is looked at.
       - V(primary) waits until it is clear who is primary.
       - V(servers) waits until every server of O(members) replicates too.
       - V(sentinels) waits until every Sentinel knows the primary and the other members too.
     type: str
-    choices: [primary, servers, sentinels]
+    choices: [login, primary, servers, sentinels]
     default: primary
   wait:
     description: Seconds to wait for what is expected. V(0) looks once.
@@ -109,12 +111,12 @@ RETURN = r"""
 primary:
   description: The primary's O(members) entry, and in C(by) who says so, such as C(sentinels).
   type: dict
-  returned: success
+  returned: unless V(login) is expected
 strangers:
   description: Addresses that Sentinels know of hosts that are no members.
   type: list
   elements: str
-  returned: success
+  returned: unless V(login) is expected
 members:
   description: Each member with its C(role), C(version), C(sentinel_id) and C(problems).
   type: list
@@ -133,7 +135,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "among": {"type": "list", "elements": "str", "default": []},
     "expect": {
         "type": "str",
-        "choices": ["primary", "servers", "sentinels"],
+        "choices": ["login", "primary", "servers", "sentinels"],
         "default": "primary",
     },
     "wait": {"type": "int", "default": 0},
@@ -147,6 +149,12 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
     wait_s = Fields(parameters, "").integer("wait", 0, 86_400)
     expect = parameters["expect"]
     among = parameters["among"] or [one.name for one in listed]
+
+    if expect == "login":
+        seen = members.look(listed, ports, access)
+        if refusals := [f"{one.member.name} {text}" for one in seen for text in one.refusals]:
+            raise Invalid(f"{'; '.join(refusals)}: correct the password, or the certificate")
+        return {"members": [described(one) for one in seen]}
 
     def wrong(seen: list[topology.Seen], at: topology.Primary) -> list[str]:
         if expect == "primary":

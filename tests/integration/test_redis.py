@@ -250,4 +250,5 @@ def test_nobody_gets_in_with_a_wrong_password_or_a_foreign_ca(cluster):
     authority.close()
     (seen,) = members.look(cluster.members[:1], cluster.ports, wrong)
     assert seen.server is None
+    assert len(seen.refusals) == 2
     assert "wrong-of-these-tests" not in repr(seen)

@@ -23,6 +23,10 @@ class FailedError(Exception):
     """No answer, or no useful one; the message is a few words for the operator."""
 
 
+class AwayError(FailedError):
+    """Nobody answers, or not in time: who does is another day's question."""
+
+
 class RefusedError(FailedError):
     """The server's answer is an error."""
 
@@ -59,7 +63,7 @@ class Client(AbstractContextManager["Client"]):
         try:
             plain = tcp.connect(address, port, access.timeout_s)
         except OSError as error:
-            raise FailedError(f"does not answer: {error.strerror or error}") from error
+            raise AwayError(f"does not answer: {error.strerror or error}") from error
         try:
             self._link = context.wrap_socket(plain, server_hostname=address)
         except (OSError, ValueError) as error:
@@ -118,12 +122,12 @@ class Client(AbstractContextManager["Client"]):
                 self._link.settimeout(left_s)
                 piece = self._link.recv(262_144)
                 if not piece:
-                    raise FailedError("hangs up without an answer")
+                    raise AwayError("hangs up without an answer")
                 self._left += piece
         except resp.MalformedError as error:
             raise FailedError(f"answers {error}") from error
         except OSError as error:
-            raise FailedError(f"does not answer: {_reason(error)}") from error
+            raise AwayError(f"does not answer: {_reason(error)}") from error
         answer, size = found
         self._left = self._left[size:]
         return answer

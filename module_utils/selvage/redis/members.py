@@ -5,15 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 from . import facts, topology
-from .client import Access, Client, FailedError
+from .client import Access, AwayError, Client, FailedError
 from .topology import Member, Ports, Primary, Seen
 
 # The name of what the Sentinels watch. One set of Sentinels has one primary, so it needs no input.
 WATCHED: Final = "selvage"
 _POLL_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why somebody told nothing, and whether it was just away."""
+
+    text: str
+    away: bool
 
 
 def look(members: Sequence[Member], ports: Ports, access: Access) -> list[Seen]:
@@ -26,21 +35,25 @@ def look(members: Sequence[Member], ports: Ports, access: Access) -> list[Seen]:
                 member,
                 server if isinstance(server, facts.Server) else None,
                 watch if isinstance(watch, facts.Watch) else None,
-                tuple(text for text in (server, watch) if isinstance(text, str)),
+                tuple(one.text for one in (server, watch) if isinstance(one, Problem)),
+                tuple(
+                    one.text for one in (server, watch) if isinstance(one, Problem) and not one.away
+                ),
             )
             for member, server, watch in zip(members, servers, watches, strict=True)
         ]
 
 
-def _server(member: Member, ports: Ports, access: Access) -> facts.Server | str:
+def _server(member: Member, ports: Ports, access: Access) -> facts.Server | Problem:
     try:
         with Client(member.address, ports.server, access) as client:
             return facts.server(client.text("INFO"))
     except (FailedError, facts.OddError) as error:
-        return f"redis-server ({member.address}:{ports.server}) {error}"
+        text = f"redis-server ({member.address}:{ports.server}) {error}"
+        return Problem(text, isinstance(error, AwayError))
 
 
-def _watch(member: Member, ports: Ports, access: Access) -> facts.Watch | str:
+def _watch(member: Member, ports: Ports, access: Access) -> facts.Watch | Problem:
     try:
         with Client(member.address, ports.sentinel, access) as client:
             return facts.watch(
@@ -50,7 +63,8 @@ def _watch(member: Member, ports: Ports, access: Access) -> facts.Watch | str:
                 client.items("SENTINEL", "SENTINELS", WATCHED),
             )
     except (FailedError, facts.OddError) as error:
-        return f"redis-sentinel ({member.address}:{ports.sentinel}) {error}"
+        text = f"redis-sentinel ({member.address}:{ports.sentinel}) {error}"
+        return Problem(text, isinstance(error, AwayError))
 
 
 def decide(

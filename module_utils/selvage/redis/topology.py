@@ -35,12 +35,16 @@ class Ports:
 
 @dataclass(frozen=True)
 class Seen:
-    """One member as it answered: what is None did not, and `problems` says why."""
+    """One member as it answered: what is None did not, and `problems` says why.
+
+    Those of `refusals` are there and do not let us in: waiting mends nothing.
+    """
 
     member: Member
     server: Server | None = None
     watch: Watch | None = None
     problems: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
