@@ -118,17 +118,17 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, MariaDB's programs and mmdebstrap (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, the programs of MariaDB and Redis, mmdebstrap (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
-	  default-jre-headless haproxy mmdebstrap zookeeper \
+	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
 	  mariadb-backup mariadb-client-core mariadb-server-core openssl python3-pymysql socat
 	@mkdir -p build && touch $@
 
 # Extracted, not installed: nothing in it is ever booted.
 .PRECIOUS: build/root-%
 build/root-%: | build/.packages
-	@echo "Fetching the ZooKeeper and HAProxy of Debian's $* (seconds, once)"
+	@echo "Fetching the ZooKeeper, HAProxy and Redis of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@

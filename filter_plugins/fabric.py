@@ -31,7 +31,7 @@ from selvage.fields import Fields, Invalid
 
 Settings = Mapping[str, Values]
 
-GROUPS = ("zookeeper", "services", "edge", "controller")
+GROUPS = ("zookeeper", "redis", "services", "edge", "controller")
 OWN_AUTHORITY = ("fabric_ca_certificate", "fabric_ca_key")
 SSH_PORTS = ("ansible_port", "node_ssh_port")
 
@@ -47,8 +47,9 @@ def fabric_map(
 
     `hosts` are those of the run; one of them has to be in a fabric, and all of them in the same.
     `settings` and `instead` are playbooks/vars/fabric.yml. The result has `problems`, one line
-    each, and without any `members`, `sidecars`, `ensemble`, `controllers`, the fabric's `name`, the
-    host of its CA as `authority`, and `hosts` by name. It has no secret: those are judged alone.
+    each, and without any `members`, `sidecars`, `ensemble`, `redis`, `controllers`, the fabric's
+    `name`, the host of its CA as `authority`, and `hosts` by name. It has no secret: those are
+    judged alone.
     """
     try:
         group = _fabric_of(hostvars, groups, hosts, settings)
@@ -92,6 +93,7 @@ def fabric_map(
         "members": [*nodes.values()],
         "sidecars": [nodes[host] for host in sidecars],
         "ensemble": ensemble,
+        "redis": [nodes[host] for host in sorted(tiers["redis"])],
         "controllers": [nodes[host]["address"] for host in sorted(tiers["controller"])],
         "name": group,
         "authority": authority,
@@ -314,11 +316,16 @@ def _resolved(
     """What the plays hand to the roles of one host. A host of several tiers has the union."""
     sidecar = bool(tiers & {"services", "edge"})
     is_member = "zookeeper" in tiers
-    tuned = (["zookeeper"] if is_member else []) + (["proxy"] if sidecar or not is_member else [])
+    tuned = (["zookeeper"] if is_member else []) + (["cache"] if "redis" in tiers else [])
+    tuned += ["proxy"] if sidecar or not tuned else []
     quorum = [member["address"] for member in ensemble]
     rules = [
         {"name": "ZooKeeper's clients", "port": 2181, "from": "fabric"},
         {"name": "ZooKeeper's quorum and elections", "ports": [2888, 3888], "from": quorum},
+    ]
+    redis = [values["redis_port"], values["redis_sentinel_port"]]
+    data = [
+        {"name": "Redis and Sentinel", "ports": [int(port) for port in redis], "from": "fabric"}
     ]
     instances = values["fabric_instances"]
     # Those of the firewall's rules the role adds by itself.
@@ -342,6 +349,7 @@ def _resolved(
         "profiles": tuned if values["fabric_profiles"] is None else values["fabric_profiles"],
         "firewall": [
             *(rules if is_member else []),
+            *(data if "redis" in tiers else []),
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
         ],
@@ -357,6 +365,8 @@ def _resolved(
             certificate(entry, host, values["fabric_address"])
             for entry in values["fabric_certificates"]
         ],
+        "redis_port": int(values["redis_port"]),
+        "redis_sentinel_port": int(values["redis_sentinel_port"]),
     }
 
 

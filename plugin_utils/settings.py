@@ -53,6 +53,10 @@ def bound(text: str) -> int:
     return int(text.split()[0].rpartition(":")[2])
 
 
+def _port(value: object, name: str) -> None:
+    Fields({name: value}, "").integer(name, 1, 65_535)
+
+
 def _ports(value: object, name: str) -> None:
     Fields({name: value}, "").integers(name, 1, 65535)
 
@@ -150,6 +154,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "host": _host,
     "instances": _instances,
     "networks": _networks,
+    "port": _port,
     "ports": _ports,
     "private_key": _private_key,
     "profiles": _texts("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),

@@ -71,6 +71,17 @@ def test_the_map():
     }
 
 
+def test_redis_has_members_a_profile_and_its_ports():
+    found = drawn({**groups(), "redis": ["edge1", "ctl1"]}, ctl1={"redis_port": "7000"})
+    assert [node["name"] for node in found["redis"]] == ["ctl1", "edge1"]
+    mine = found["hosts"]["ctl1"]
+    assert "__fabric_redis" in mine["groups"]
+    assert mine["profiles"] == ["cache"]
+    assert found["hosts"]["edge1"]["profiles"] == ["cache", "proxy"]
+    (rule,) = mine["firewall"]
+    assert (rule["ports"], rule["from"]) == ([7000, 26379], "fabric")
+
+
 def test_the_order_of_the_inventory_changes_nothing():
     turned = {name: [*reversed(hosts)] for name, hosts in groups().items()}
     assert drawn(turned) == drawn()
@@ -94,6 +105,8 @@ def test_defaults_and_what_follows_from_the_groups():
         "reserved_ports": [3000, 3001, 8404],
         "instance_units": [],
         "certificates": [],
+        "redis_port": 6379,
+        "redis_sentinel_port": 26379,
     }
     assert [found[host]["profiles"] for host in ("zk1", "ctl1")] == [["zookeeper"], ["proxy"]]
 
@@ -333,10 +346,10 @@ def variables_set(node):
 
 
 def test_what_the_playbook_sets_is_refused_in_inventories():
-    names = ("site.yml", "plays/certificates.yml")
-    site = [yaml.safe_load((ROOT / "playbooks" / name).read_text()) for name in names]
+    names = ("site", "redis", "plays/certificates")
+    plays = [yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in names]
     # The others are an inventory's to set, and what the playbook adds is added to them.
-    assert variables_set(site) - {*SETTINGS} == {*INSTEAD}
+    assert variables_set(plays) - {*SETTINGS} == {*INSTEAD}
 
 
 def test_the_types_are_described():

@@ -1,0 +1,159 @@
+#!/usr/bin/python
+"""The Ansible module: one running server or Sentinel lets in the given users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DOCUMENTATION = r"""
+---
+module: redis_users
+short_description: Change the users of a running Redis server or Sentinel
+description:
+  - Tells what differs by C(ACL SETUSER), so that no connection is cut.
+  - Rules are compared in the server's own words. For that it gets a user C(selvage-scratch) for a
+    moment, who cannot log in, in check mode too.
+version_added: "1.0.0"
+author:
+  - Selvage
+attributes:
+  check_mode:
+    support: full
+    description: No user of O(users) changes.
+  diff_mode:
+    support: full
+    description: The names of users that change.
+options:
+  address:
+    description: The IPv4 address to ask.
+    type: str
+    required: true
+  port:
+    description: The port to ask, with TLS.
+    type: int
+    required: true
+  user:
+    description: The user of Redis and Sentinel who asks.
+    type: str
+    required: true
+  passwords:
+    description: The user's password, or two while they rotate; the first one that is taken counts.
+    type: list
+    elements: str
+    required: true
+  ca:
+    description: The file with the CA that signed the certificates of the servers.
+    type: path
+    required: true
+  timeout:
+    description: Seconds for each answer.
+    type: int
+    default: 5
+  users:
+    description: The users.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: The user's name.
+        type: str
+        required: true
+      hashes:
+        description: The SHA-256 of the password, or of both while it rotates.
+        type: list
+        elements: str
+        required: true
+      keys:
+        description: Patterns of keys.
+        type: list
+        elements: str
+        default: []
+      channels:
+        description: Patterns of channels.
+        type: list
+        elements: str
+        default: []
+      commands:
+        description: Rules for commands.
+        type: str
+        default: "-@all"
+  exact:
+    description:
+      - Whether passwords, users and rights that are not given go, too. Otherwise all that are given
+        get in, and nobody loses anything.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Let nobody else in
+  redis_users:
+    address: 198.18.0.51
+    port: 6379
+    user: selvage
+    passwords: ["{{ vaulted }}"]
+    ca: /etc/redis/tls/ca.pem
+    users:
+      - {name: orders, hashes: ["{{ digest }}"], keys: ["orders:*"], commands: "+@read +@write"}
+"""
+
+RETURN = r"""
+names:
+  description: What differed, by name.
+  type: list
+  elements: str
+  returned: success
+restart:
+  description: The names of what only a restart changes; the module does not restart.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage.fields import Invalid
+from ansible.module_utils.selvage.redis import arguments, tell, users
+from ansible.module_utils.selvage.redis.client import Client, FailedError
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    "address": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    **arguments.ACCESS,
+    "users": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "hashes": {"type": "list", "elements": "str", "required": True, "no_log": True},
+            "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "channels": {"type": "list", "elements": "str", "default": []},
+            "commands": {"type": "str", "default": "-@all"},
+        },
+    },
+    "exact": {"type": "bool", "default": True},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    given = module.params
+    try:
+        wanted = users.parse(given["users"], "users")
+        with Client(given["address"], given["port"], arguments.access(given)) as client:
+            told = tell.accounts(client, wanted, exact=given["exact"], dry_run=module.check_mode)
+    except (Invalid, FailedError) as error:
+        module.fail_json(msg=f"{given['address']}:{given['port']}: {error}")
+    lines = "".join(f"{name}: {old}\n" for name, (old, _) in told.lines.items() if old)
+    after = "".join(f"{name}: {new}\n" for name, (_, new) in told.lines.items() if new)
+    module.exit_json(
+        changed=bool(told.lines),
+        names=list(told.lines),
+        restart=told.restart,
+        diff={"before": lines, "after": after},
+    )
+
+
+if __name__ == "__main__":
+    main()
