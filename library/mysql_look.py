@@ -90,7 +90,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "int", "default": 10},
 }
 VARIABLES = (
-    *("version", "server_id", "read_only"),
+    *("version", "server_id", "read_only", "rpl_semi_sync_master_enabled"),
     *("gtid_binlog_state", "gtid_slave_pos", "gtid_executed"),
 )
 
