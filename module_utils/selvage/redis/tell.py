@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,9 +121,15 @@ def sentinel_settings(
 
 
 def _kept(state: Path) -> dict[str, str]:
-    """What Sentinel keeps in its file and tells nobody."""
+    """What Sentinel keeps in its file and tells nobody.
+
+    The file is Redis's, who may put a link or a pipe in its place: root follows and waits for none.
+    """
     try:
-        with state.open(encoding="utf-8", errors="replace") as file:
+        descriptor = os.open(state, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with open(descriptor, encoding="utf-8", errors="replace") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Invalid(f"{state}: is no file: see who put it there")
             text = file.read(_FILE_BYTES)
     except OSError as error:
         raise Invalid(f"{state}: {error.strerror}") from error
