@@ -62,5 +62,6 @@ def scan(
 module_finder.scan = scan
 
 
+# Neither Ansible nor Mitogen has types.
 class StrategyModule(StrategyMixin, Linear):  # type: ignore[misc]
     """`strategy: lab_linear`."""
