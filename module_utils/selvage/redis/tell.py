@@ -127,7 +127,7 @@ def _kept(state: Path) -> dict[str, str]:
     """
     try:
         descriptor = os.open(state, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with open(descriptor, encoding="utf-8", errors="replace") as file:
+        with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise Invalid(f"{state}: is no file: see who put it there")
             text = file.read(_FILE_BYTES)
