@@ -6,13 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from plugin_utils.settings import bound
+from plugin_utils import data_tiers
+from plugin_utils.settings import Problem, Values, bound
 from selvage.registrar.settings import NODE
-
-# A host's settings by name, as playbooks/vars/fabric.yml has them.
-Values = Mapping[str, Any]
-# A host and what is wrong with it.
-Problem = tuple[str, str]
 
 ZOOKEEPER_PORTS = (2181, 2888, 3888)
 
@@ -95,6 +91,8 @@ def _port_problems(values: Values, tiers: set[str]) -> list[str]:
         for service in subscriptions(values):
             name = service["name"]
             need("fabric_services", name, int(service["port"]), f"the sidecar for {name}")
+    # Those listen on one address, the sidecar on another.
+    taken |= data_tiers.ports(tiers, values)
     for instance in values["fabric_instances"]:
         need("fabric_instances", instance["service"], int(instance["port"]), "")
     return problems

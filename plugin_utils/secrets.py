@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from selvage.fields import Invalid
@@ -14,18 +14,18 @@ _CHARACTERS = "A-Za-z0-9+/=._~-"
 _DISTINCT = 8
 # Words of examples; none of them is in 24 random characters but once in some billion times.
 _WORDS = ("changeme", "replaceme", "example", "password", "passphrase", "default", "selvage")
-MAKE_ONE = "`openssl rand -hex 24` prints a good one (docs/operations.md, Secrets)"
+MAKE_ONE = "`openssl rand -hex 16` prints a good one (docs/operations.md, Secrets)"
 
 
-def check_secret(value: object, name: str) -> None:
+def check_secret(value: object, name: str, longest: int = LENGTHS[1]) -> None:
     """Refuse what is no secret; `name` is the variable that holds it."""
-    problem = _problem(value)
+    problem = _problem(value, longest)
     if problem is not None:
         raise Invalid(f"{name}: {problem}: {MAKE_ONE}")
 
 
-def _problem(value: object) -> str | None:
-    low, high = LENGTHS
+def _problem(value: object, high: int) -> str | None:
+    low = LENGTHS[0]
     if not isinstance(value, str):
         return "a secret is a text: put it into quotation marks"
     plain = re.sub("[^a-z]", "", value.lower())
@@ -54,7 +54,9 @@ def secret_problems(
     problems = []
     first: dict[str, str] = {}
     for name, users in needed.items():
-        given = {host: mine[name] for host, mine in values.items() if mine[name] is not None}
+        given = {
+            host: _texts(mine[name]) for host, mine in values.items() if mine[name] is not None
+        }
         lacking = [host for host in values if host not in given]
         because = ", ".join(users)
         if because:
@@ -64,9 +66,16 @@ def secret_problems(
         if len({*given.values()}) > 1:
             problems += [(host, text) for host in given]
             continue
-        for host, value in given.items():
-            other = first.setdefault(value, name)
-            if other != name:
-                text = f"{name}: is the same as {other}: give each its own, {MAKE_ONE}"
-                problems.append((host, text))
+        texts = next(iter(given.values()), ())
+        if len({*texts}) < len(texts):
+            text = f"{name}: the new one and the former one are the same: {MAKE_ONE}"
+            problems += [(host, text) for host in given]
+        for other in sorted({first.setdefault(secret, name) for secret in texts} - {name}):
+            text = f"{name}: is the same as {other}: give each its own, {MAKE_ONE}"
+            problems += [(host, text) for host in given]
     return problems
+
+
+def _texts(value: str | Sequence[str]) -> tuple[str, ...]:
+    """A secret alone, or while it rotates, the new one and the former one."""
+    return (value,) if isinstance(value, str) else (*value,)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
+from typing import Any
 
 from plugin_utils.rules import check_rules
 from plugin_utils.secrets import check_secret
@@ -17,8 +18,15 @@ from selvage.fields import Fields, Invalid, unique
 from selvage.registrar import settings as registrar
 from selvage.registry.settings import parse_settings
 
+# A host's settings by name, as playbooks/vars/fabric.yml has them.
+Values = Mapping[str, Any]
+# A host and what is wrong with it.
+Problem = tuple[str, str]
+
 # What is never told, not in a message either.
-SENSITIVE = ("private_key", "secret")
+SENSITIVE = ("private_key", "secret", "mysql_secret", "secrets")
+# Of the password by which a replica logs in (MySQL's manual, CHANGE REPLICATION SOURCE TO).
+MYSQL_CHARACTERS = 32
 UNIT = r"[A-Za-z0-9:_.\\@-]+\.[a-z]+"
 PROFILES = ("proxy", "zookeeper", "database", "cache")
 
@@ -134,6 +142,14 @@ def _private_key(value: object, name: str) -> None:
         raise Invalid(f"{name}: expected a private key in PEM, encrypted with fabric_ca_passphrase")
 
 
+def _secrets(value: object, name: str) -> None:
+    if not isinstance(value, list) or not 1 <= len(value) <= 2:
+        words = "expected a list of one secret, or of the new one and the former one"
+        raise Invalid(f"{name}: {words} (docs/operations.md, Secrets)")
+    for index, secret in enumerate(value):
+        check_secret(secret, f"{name}[{index}]")
+
+
 def _text(pattern: str, expected: str) -> Callable[[object, str], object]:
     return lambda value, name: Fields({name: value}, "").text(name, pattern, expected)
 
@@ -153,12 +169,15 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "group": _text(r"\S{1,250}", "the name of a group"),
     "host": _host,
     "instances": _instances,
+    "mysql_secret": lambda value, name: check_secret(value, name, MYSQL_CHARACTERS),
     "networks": _networks,
     "port": _port,
     "ports": _ports,
     "private_key": _private_key,
     "profiles": _texts("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),
     "secret": check_secret,
+    "secrets": _secrets,
+    "semi_sync": _text("go_on|wait", "go_on or wait"),
     "services": _texts(SERVICE_NAME, "a service's name"),
     "units": _texts(UNIT, "a systemd unit such as inventory.service"),
     "zone": _text(r"([A-Za-z0-9][A-Za-z0-9._-]{0,62})?", "a word such as eu-1"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plugin_utils.settings import TYPES
 
 import fabric
 
@@ -71,15 +72,121 @@ def test_the_map():
     }
 
 
+def secret(number):
+    return f"0f3a9c1be77d42aa5b60{number:04}"
+
+
+SECRETS = {
+    "fabric_ca_passphrase": secret(0),
+    "redis_admin_passwords": [secret(1), secret(2)],
+    "redis_replication_passwords": [secret(3)],
+    "redis_sentinel_passwords": [secret(4)],
+    "mysql_replication_password": secret(5),
+    "mysql_backup_password": secret(6),
+    "mysql_monitor_password": secret(7),
+}
+DATA = {**SECRETS, "mysql_first_primary": "zk1", "mysql_semi_sync_without_replica": "wait"}
+TIERS = {"redis": ["edge1", "ctl1", "zk1"], "mysql": ["zk2", "zk1"]}
+
+
+def with_data(tiers=TIERS, **changes):
+    """A fabric with both data tiers; a change of `None` takes a variable away."""
+    mine = {host: {**DATA, **changes.get(host, {})} for host in hosts()}
+    mine["zk1"] = {"mysql_server_id": 7, **mine["zk1"]}
+    mine["zk2"] = {"mysql_server_id": 4, **mine["zk2"]}
+    return drawn(tiers, **mine)
+
+
 def test_redis_has_members_a_profile_and_its_ports():
-    found = drawn({**groups(), "redis": ["edge1", "ctl1"]}, ctl1={"redis_port": "7000"})
-    assert [node["name"] for node in found["redis"]] == ["ctl1", "edge1"]
+    found = with_data(ctl1={"redis_port": "7000"})
+    assert found["problems"] == []
+    assert [node["name"] for node in found["redis"]] == ["ctl1", "edge1", "zk1"]
     mine = found["hosts"]["ctl1"]
     assert "__fabric_redis" in mine["groups"]
     assert mine["profiles"] == ["cache"]
     assert found["hosts"]["edge1"]["profiles"] == ["cache", "proxy"]
     (rule,) = mine["firewall"]
     assert (rule["ports"], rule["from"]) == ([7000, 26379], "fabric")
+
+
+def test_mysql_has_members_by_their_ids_a_profile_and_its_ports():
+    found = with_data()
+    assert found["mysql"] == [
+        {"name": "zk2", "address": "198.18.0.12", "id": 4},
+        {"name": "zk1", "address": "198.18.0.11", "id": 7},
+    ]
+    mine = found["hosts"]["zk2"]
+    assert "__fabric_mysql" in mine["groups"]
+    assert mine["profiles"] == ["zookeeper", "database"]
+    assert [(rule["port"], rule["from"]) for rule in mine["firewall"][-2:]] == [
+        (3306, "fabric"),
+        (4444, ["198.18.0.12", "198.18.0.11"]),
+    ]
+
+
+def test_data_tiers_have_certificates_of_the_fabrics_ca():
+    found = with_data()
+    assert found["authority"] == "ctl1"
+    named = {
+        name: [entry["name"] for entry in mine["certificates"]]
+        for name, mine in found["hosts"].items()
+    }
+    assert named == {
+        "app1": [],
+        "ctl1": ["redis"],
+        "edge1": ["redis"],
+        "zk1": ["redis", "mysql"],
+        "zk2": ["mysql"],
+    }
+    assert found["hosts"]["zk2"]["certificates"][0]["addresses"] == ["198.18.0.12"]
+    assert "__fabric_certified" in found["hosts"]["app1"]["groups"]
+
+
+@pytest.mark.parametrize(
+    ("tiers", "changes", "expected"),
+    [
+        ({"redis": ["edge1", "ctl1"]}, {}, "ctl1, edge1: Redis needs 3 members or more"),
+        ({}, {"zk1": {"mysql_first_primary": "zk2"}}, "zk1, zk2: mysql_first_primary: zk1 here,"),
+        ({}, {"zk2": {"mysql_first_primary": None}}, "zk2: mysql_first_primary: name the member"),
+        (
+            {},
+            {name: {"mysql_first_primary": "app1"} for name in ("zk1", "zk2")},
+            "zk1, zk2: mysql_first_primary: app1 is none of MySQL's members, which are zk1, zk2",
+        ),
+        (
+            {},
+            {"zk1": {"mysql_semi_sync_without_replica": None}},
+            "zk1: mysql_semi_sync_without_replica: say what a commit does",
+        ),
+        (
+            {},
+            {"zk1": {"mysql_semi_sync_without_replica": "perhaps"}},
+            "zk1: mysql_semi_sync_without_replica: expected go_on or wait",
+        ),
+        ({}, {"zk1": {"mysql_server_id": 4}}, "zk2: mysql_server_id: zk1 has 4 too"),
+        ({}, {"zk1": {"mysql_server_id": None}}, "zk1: mysql_server_id: is required"),
+        (
+            {},
+            {"zk1": {"fabric_certificates": [{"name": "mysql"}]}},
+            "zk1: fabric_certificates: mysql is the name of one that the fabric makes itself",
+        ),
+        (
+            {"services": ["app1", "zk1"]},
+            {"zk1": {"fabric_instances": [{"service": "inventory", "port": 26379}]}},
+            "zk1: fabric_instances: inventory has port 26379, which Sentinel needs on this host",
+        ),
+    ],
+)
+def test_data_tiers_that_cannot_be_meant(tiers, changes, expected):
+    found = with_data({**TIERS, **tiers}, **changes)["problems"]
+    assert any(line.startswith(expected) for line in found), found
+
+
+def test_secrets_of_a_data_tier_are_needed_with_it_alone():
+    assert drawn()["problems"] == []
+    found = with_data(**{name: {"redis_sentinel_passwords": None} for name in hosts()})["problems"]
+    (line,) = found
+    assert "redis_sentinel_passwords: is missing, and redis of this fabric need it" in line
 
 
 def test_the_order_of_the_inventory_changes_nothing():
@@ -346,15 +453,15 @@ def variables_set(node):
 
 
 def test_what_the_playbook_sets_is_refused_in_inventories():
-    names = ("site", "redis", "plays/certificates")
+    names = ("site", "plays/redis", "plays/mysql", "plays/certificates")
     plays = [yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in names]
     # The others are an inventory's to set, and what the playbook adds is added to them.
     assert variables_set(plays) - {*SETTINGS} == {*INSTEAD}
 
 
 def test_the_types_are_described():
-    assert {*PLAYS["__fabric_types"]} == {*fabric.TYPES}
-    assert {setting["type"] for setting in SETTINGS.values()} == {*fabric.TYPES}
+    assert {*PLAYS["__fabric_types"]} == {*TYPES}
+    assert {setting["type"] for setting in SETTINGS.values()} == {*TYPES}
 
 
 def test_instances_get_the_zone_unless_they_say_another():

@@ -54,7 +54,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 def playbook(name: str, *arguments: str) -> SimpleNamespace:
     """Run one of the project's playbooks on the lab; returns rc, output and changed hosts."""
     done = subprocess.run(
-        ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}", *arguments],
+        ["ansible-playbook", "-i", "inventories/lab/hosts.yml", f"playbooks/{name}", *arguments],
         cwd=PROJECT,
         env={
             **os.environ,
