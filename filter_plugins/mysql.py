@@ -122,11 +122,12 @@ def mysql_restarts(
 
 def _outdated(facts: Mapping[str, Any]) -> bool:
     """By what a host's tasks found: checksums of what runs; in check mode what would be written."""
-    if facts["__mysql_seeding"]["stat"]["exists"] or facts["__mysql_start"].get("changed", False):
+    current = facts["__mysql_current"].get("rc")
+    started = facts["__mysql_start"].get("changed", False)
+    if current is None or started or facts["__mysql_seeding"]["stat"]["exists"]:
         return False
     results = [facts[f"__mysql_{name}"] for name in ("settings", "unit")]
-    differs = facts["__mysql_current"].get("rc", 0) != 0
-    return differs or any(result.get("changed", False) for result in results)
+    return current != 0 or any(result.get("changed", False) for result in results)
 
 
 def mysql_seeded_state(said: Mapping[str, Any], position: str) -> str:

@@ -166,7 +166,7 @@ def test_replicas_restart_before_their_primary():
         (facts(settings=True), ["db1"]),
         (facts(rc=1, started=True), []),
         (facts(rc=1, seeding=True), []),
-        ({**facts(), "__mysql_current": {"skipped": True}}, []),
+        ({**facts(settings=True), "__mysql_current": {"skipped": True}}, []),
     ],
 )
 def test_what_runs_as_configured_or_is_started_or_seeded_anyway_is_not_restarted(found, restarts):
