@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ said:
       description: Why there is no answer, in one line; null where there is one.
       type: str
     data:
-      description: Whether the data directory is one. Without, all below is missing.
+      description: Whether anything is in the data directory. Without, all below is missing.
       type: bool
     seeding:
       description: Whether a seeding has begun and not ended.
@@ -89,6 +90,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "user": {"type": "str", "default": "root"},
     "timeout": {"type": "int", "default": 10},
 }
+# In a data directory without data: the disk's own folder, the package's flag, the role's marks.
+NOBODYS = re.compile(r"lost\+found|debian-.*\.flag|selvage-(seeding|seeded)")
 VARIABLES = (
     *("version", "server_id", "read_only", "rpl_semi_sync_master_enabled"),
     *("gtid_binlog_state", "gtid_slave_pos", "gtid_executed"),
@@ -101,7 +104,7 @@ def main() -> None:
     folder = Path(parameters["data_directory"])
     said: dict[str, Any] = {
         "problem": None,
-        "data": (folder / "mysql").is_dir(),
+        "data": any(not NOBODYS.fullmatch(path.name) for path in files(folder)),
         "seeding": any((folder / f"selvage-{mark}").exists() for mark in ("seeding", "seeded")),
     }
     if said["data"] and not said["seeding"]:
@@ -112,6 +115,11 @@ def main() -> None:
         except Exception as error:  # of pymysql, whose names are known with it only
             said["problem"] = " ".join(str(error).split())[:300]
     module.exit_json(changed=False, said=said)
+
+
+def files(folder: Path) -> list[Path]:
+    """What is in a data directory; one that is not there has nothing."""
+    return [*folder.iterdir()] if folder.is_dir() else []
 
 
 def ask(socket: str, user: str, timeout: int) -> dict[str, Any]:

@@ -254,6 +254,16 @@ def test_a_stream_that_ends_early_is_no_seed(joining, tls, sent):
     assert not (joining.data / "half").exists()
 
 
+def test_whatever_lies_in_a_data_directory_may_be_somebodys(joining):
+    """An empty one is seeded, and loses nothing by it."""
+    (joining.data / "selvage-seeding").unlink()
+    for name in ("lost+found", "debian-11.8.flag"):
+        (joining.data / name).touch()
+    assert look(joining).fresh
+    (joining.data / "ibdata1").touch()
+    assert look(joining).problem is not None
+
+
 def test_nothing_is_deleted_without_the_mark(joining, tls):
     (joining.data / "selvage-seeding").rename(joining.data / "precious")
     receiver = receive(joining, tls, free_port())
