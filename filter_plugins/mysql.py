@@ -20,9 +20,15 @@ PASSWORD = re.compile(r"[A-Za-z0-9_.:,+/=@%^~-]{16,32}")
 
 
 def mysql_problems(
-    members: Sequence[Mapping[str, Any]], first: str, passwords: Mapping[str, object]
+    members: Sequence[Mapping[str, Any]],
+    first: str,
+    firsts: Iterable[str],
+    passwords: Mapping[str, object],
 ) -> list[str]:
-    """What is wrong with the role's input, a line for each; no line holds a password."""
+    """What is wrong with the role's input, a line for each; no line holds a password.
+
+    `firsts` is what each host of the run has as `first`.
+    """
     problems = []
     for key in ("name", "address", "id"):
         values = [str(member[key]).lower() for member in members]
@@ -38,6 +44,11 @@ def mysql_problems(
             problems.append(f"{place}: {error}")
     if first not in [member["name"] for member in members]:
         problems.append(f"mysql_first_primary: {first} is not among mysql_members")
+    if len(named := sorted({first, *firsts})) > 1:
+        problems.append(
+            f"mysql_first_primary: {' and '.join(named)}, by host: a cluster begins with one, so "
+            "name it once for all hosts"
+        )
     for name, password in passwords.items():
         if not isinstance(password, str) or not PASSWORD.fullmatch(password):
             problems.append(

@@ -60,7 +60,7 @@ PRIMARY = answer(1, said(1, read_only="OFF"))
 
 
 def test_what_fits_has_no_problem():
-    assert mysql.mysql_problems(MEMBERS, "db1", PASSWORDS) == []
+    assert mysql.mysql_problems(MEMBERS, "db1", ["db1", "db1"], PASSWORDS) == []
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,15 @@ def test_what_fits_has_no_problem():
     ],
 )
 def test_what_does_not_fit_is_named_and_no_password_shown(members, first, passwords, words):
-    (problem,) = mysql.mysql_problems(members, first, passwords)
+    (problem,) = mysql.mysql_problems(members, first, [], passwords)
     assert words in problem
     assert not any(password in problem for password in passwords.values())
+
+
+def test_two_first_primaries_are_refused():
+    """Each would begin a cluster of its own."""
+    (problem,) = mysql.mysql_problems(MEMBERS, "db1", ["db1", "db2"], PASSWORDS)
+    assert "mysql_first_primary: db1 and db2, by host" in problem
 
 
 def test_answers_are_those_of_the_runs_own_hosts():
