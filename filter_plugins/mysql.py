@@ -82,12 +82,7 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
     members: dict[str, servers.Server] = {}
     for look in looks:
         member = look["item"]
-        said = look.get("said") or {
-            "problem": str(look.get("msg", "its host does not answer")),
-            "data": True,
-            "seeding": False,
-        }
-        members[member["name"]] = servers.parse(member["name"], member["address"], PORT, said)
+        members[member["name"]] = _server(look)
     found = cluster.find_primary([*members.values()], first)
     silent = [server.name for server in members.values() if server.problem is not None]
     result: dict[str, Any] = {
@@ -116,6 +111,23 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
         if server is not found.server
     }
     return {**result, "primary": found.server.name, "resting": found.resting, "needs": needs}
+
+
+def _server(look: Mapping[str, Any]) -> servers.Server:
+    """The member that a result is of."""
+    member = look["item"]
+    said = look.get("said") or {
+        "problem": str(look.get("msg", "its host does not answer")),
+        "data": True,
+        "seeding": False,
+    }
+    return servers.parse(member["name"], member["address"], PORT, said)
+
+
+def mysql_silent(looks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Who of them does not answer, and why."""
+    found = [_server(look) for look in looks]
+    return [f"{each.name}: {each.problem}" for each in found if each.problem is not None]
 
 
 def mysql_restarts(
@@ -179,4 +191,5 @@ class FilterModule:
             "mysql_restarts": mysql_restarts,
             "mysql_seeded_state": mysql_seeded_state,
             "mysql_settled": mysql_settled,
+            "mysql_silent": mysql_silent,
         }

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ said:
       description: Why there is no answer, in one line; null where there is one.
       type: str
     data:
-      description: Whether anything is in the data directory. Without, all below is missing.
+      description: Whether a database is in the data directory. Without, all below is missing.
       type: bool
     seeding:
       description: Whether a seeding has begun and not ended.
@@ -90,8 +89,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "user": {"type": "str", "default": "root"},
     "timeout": {"type": "int", "default": 10},
 }
-# In a data directory without data: the disk's own folder, the package's flag, the role's marks.
-NOBODYS = re.compile(r"lost\+found|debian-.*\.flag|selvage-(seeding|seeded)")
 VARIABLES = (
     *("version", "server_id", "read_only", "rpl_semi_sync_master_enabled"),
     *("gtid_binlog_state", "gtid_slave_pos", "gtid_executed"),
@@ -104,7 +101,7 @@ def main() -> None:
     folder = Path(parameters["data_directory"])
     said: dict[str, Any] = {
         "problem": None,
-        "data": any(not NOBODYS.fullmatch(path.name) for path in files(folder)),
+        "data": any(is_database(path) for path in folder.iterdir()) if folder.is_dir() else False,
         "seeding": any((folder / f"selvage-{mark}").exists() for mark in ("seeding", "seeded")),
     }
     if said["data"] and not said["seeding"]:
@@ -117,9 +114,9 @@ def main() -> None:
     module.exit_json(changed=False, said=said)
 
 
-def files(folder: Path) -> list[Path]:
-    """What is in a data directory; one that is not there has nothing."""
-    return [*folder.iterdir()] if folder.is_dir() else []
+def is_database(path: Path) -> bool:
+    """Each is a folder. Files alone are left by a server that was started without any."""
+    return path.is_dir() and path.name != "lost+found" and not path.name.startswith("#")
 
 
 def ask(socket: str, user: str, timeout: int) -> dict[str, Any]:

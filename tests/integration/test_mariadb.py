@@ -254,13 +254,14 @@ def test_a_stream_that_ends_early_is_no_seed(joining, tls, sent):
     assert not (joining.data / "half").exists()
 
 
-def test_whatever_lies_in_a_data_directory_may_be_somebodys(joining):
-    """An empty one is seeded, and loses nothing by it."""
+def test_a_folder_in_a_data_directory_may_be_somebodys_database(joining):
+    """A server that was started with an empty disk leaves files alone, and no tables in them."""
     (joining.data / "selvage-seeding").unlink()
-    for name in ("lost+found", "debian-11.8.flag"):
-        (joining.data / name).touch()
-    assert look(joining).fresh
     (joining.data / "ibdata1").touch()
+    for name in ("lost+found", "#binlog_cache_files"):
+        (joining.data / name).mkdir()
+    assert look(joining).fresh
+    (joining.data / "shop").mkdir()
     assert look(joining).problem is not None
 
 

@@ -159,6 +159,12 @@ def facts(*, rc=0, seeding=False, started=False, settings=False):
     }
 
 
+def test_who_is_silent_keeps_the_primary_from_its_restart():
+    away = {"item": MEMBERS[0], "unreachable": True, "msg": "no route"}
+    looks = [away, answer(2, STOPPED), answer(2, BARE), PRIMARY]
+    assert mysql.mysql_silent(looks) == ["db1: no route", "db2: connection refused"]
+
+
 def test_replicas_restart_before_their_primary():
     hostvars = {"db1": facts(rc=1), "db2": facts(rc=1)}
     assert mysql.mysql_restarts(MEMBERS, "db1", ["db1", "db2"], hostvars) == ["db2", "db1"]
