@@ -118,8 +118,8 @@ class Server(Program):
 
     def close(self) -> None:
         super().close()
-        if ROOT:
-            Path(f"{ROOT}{self.folder}").rmdir()
+        if (inside := Path(f"{ROOT}{self.folder}")).exists():
+            inside.rmdir()
 
 
 class Cluster:
