@@ -102,7 +102,8 @@ class Program:
         """End its input, and wait until it has ended as well."""
         self._channel.shutdown_write()
         self._reader.join(LIMIT_S)
-        assert self._channel.exit_status_ready(), self.lines[-20:]
+        # It comes a moment after the last line.
+        assert self._channel.status_event.wait(LIMIT_S), self.lines[-20:]
         assert self._channel.recv_exit_status() == 0, self.lines[-20:]
 
 
