@@ -52,7 +52,8 @@ def redis(command: str, port: int) -> str:
     """What Redis answers an application at this port of its sidecar."""
     words = f"redis-cli --tls --cacert {CA} -h 127.0.0.1 -p {port} --no-auth-warning"
     login = f"AUTH orders {secrets()['redis_orders']}\n{command}\n"
-    return given("app1", words, login).splitlines()[-1]
+    # An error has an empty line after it.
+    return given("app1", words, login).strip().splitlines()[-1]
 
 
 @pytest.fixture(scope="session", autouse=True)
