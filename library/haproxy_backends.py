@@ -136,8 +136,19 @@ options:
             type: int
             default: 3
           user:
-            description: For V(mysql), the user to log in as.
+            description: For V(mysql) and V(redis), the user to log in as, who has no password.
             type: str
+          role:
+            description: For V(mysql) and V(redis), the role that a server must have to be healthy.
+            type: str
+            choices: [primary, replica]
+          ca:
+            description: For V(redis) with a role, the file of the CA of servers that speak TLS.
+            type: str
+          flavour:
+            description: For V(mysql) with a role, whose accounts they are, by default V(mariadb).
+            type: str
+            choices: [mariadb, mysql]
       timeouts:
         description: HAProxy's timeouts, by default those of its defaults section.
         type: dict
@@ -463,6 +474,9 @@ CHECK = {
     "rise": {"type": "int", "default": 2},
     "fall": {"type": "int", "default": 3},
     "user": {"type": "str"},
+    "role": {"type": "str", "choices": ["primary", "replica"]},
+    "ca": {"type": "str"},
+    "flavour": {"type": "str", "choices": ["mariadb", "mysql"]},
 }
 BREAKER = {
     "observe": {"type": "str", "choices": ["layer4", "layer7"]},
