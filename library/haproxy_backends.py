@@ -136,17 +136,17 @@ options:
             type: int
             default: 3
           user:
-            description: For V(mysql) and V(redis), the user to log in as, who has no password.
+            description: For V(mysql) and, with a role, V(redis), the user to log in as.
             type: str
           role:
-            description: For V(mysql) and V(redis), the role that a server must have to be healthy.
+            description: For V(mysql) and V(redis), which role a server has to have.
             type: str
             choices: [primary, replica]
           ca:
-            description: For V(redis) with a role, the file of the CA of servers that speak TLS.
-            type: str
+            description: For V(redis) with a role, the CA of servers that speak TLS.
+            type: path
           flavour:
-            description: For V(mysql) with a role, whose accounts they are, by default V(mariadb).
+            description: For V(mysql) with a role, whose way to log in.
             type: str
             choices: [mariadb, mysql]
       timeouts:
@@ -475,7 +475,7 @@ CHECK = {
     "fall": {"type": "int", "default": 3},
     "user": {"type": "str"},
     "role": {"type": "str", "choices": ["primary", "replica"]},
-    "ca": {"type": "str"},
+    "ca": {"type": "path"},
     "flavour": {"type": "str", "choices": ["mariadb", "mysql"]},
 }
 BREAKER = {
