@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from programs import Program, free_port, wait_for
@@ -19,6 +22,8 @@ innodb_buffer_pool_size = 32M
 innodb_log_file_size = 16M
 performance_schema = OFF
 """
+PACKAGE = Path(tempfile.mkdtemp(prefix="selvage-mariadb-package-"))
+atexit.register(shutil.rmtree, PACKAGE)
 
 
 class MariaDB(Program):
@@ -40,15 +45,19 @@ class MariaDB(Program):
         )
 
     def install(self) -> None:
-        """As Debian's package does."""
-        subprocess.run(
-            [
-                *("mariadb-install-db", f"--defaults-file={self.options}"),
-                *("--user=root", "--skip-test-db", "--disable-log-bin"),
-            ],
-            check=True,
-            capture_output=True,
-        )
+        """As Debian's package does, once: all new servers have the same data."""
+        if not (PACKAGE / "data").exists():
+            options = PACKAGE / "my.cnf"
+            options.write_text(f"{SETTINGS}\nuser = root\ndatadir = {PACKAGE}/data\n")
+            subprocess.run(
+                [
+                    *("mariadb-install-db", f"--defaults-file={options}"),
+                    *("--user=root", "--skip-test-db", "--disable-log-bin"),
+                ],
+                check=True,
+                capture_output=True,
+            )
+        shutil.copytree(PACKAGE / "data", self.data)
 
     def start(self) -> None:
         self.run("mariadbd", f"--defaults-file={self.options}")

@@ -21,7 +21,6 @@ from selvage.registrar import replication
 from selvage.registrar.settings import CheckSettings
 from selvage.system.conversation import over_tcp
 
-CHECK_USER = "user check on nopass resetkeys resetchannels -@all +role +info +ping\n"
 ROLES = ("primary", "replica")
 # As the fabric has them. Within the interval a busy machine has to connect, with TLS.
 CHECKED = {"interval": "1s", "rise": 1, "fall": 1}
@@ -39,8 +38,6 @@ class Redis:
         shutil.copy(self.cluster.authority.ca, self.ca)
         for member, follows in ((self.one, ""), (self.two, self.one.address)):
             server = self.cluster.servers[member.name]
-            with (server.folder / "users.acl").open("a") as users:
-                users.write(CHECK_USER)
             server.state.write_text(f"replicaof {follows} {self.port}\n" if follows else "")
             server.start()
         self.services = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 from contextlib import suppress
 
@@ -45,9 +44,8 @@ class Database:
         self.one, self.two = MariaDB(1, tls), MariaDB(2, tls)
 
     def start(self):
-        self.one.install()
-        shutil.copytree(self.one.data, self.two.data)
         for server in (self.one, self.two):
+            server.install()
             server.start()
             server.sql(ACCOUNTS)
         self.one.sql("SET GLOBAL read_only = 0")
@@ -57,7 +55,7 @@ class Database:
                 role,
                 mode="tcp",
                 check={"type": "mysql", "role": role, "user": "haproxy_check", "interval": "1s",
-                       "timeout": "5s" if role == "primary" else "1m", "rise": 1, "fall": 1},
+                       "timeout": "2s" if role == "primary" else "1m", "rise": 1, "fall": 1},
             )
             for role in ROLES
         }  # fmt: skip

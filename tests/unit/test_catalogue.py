@@ -1,9 +1,17 @@
+import dataclasses
+from pathlib import Path
+
 import pytest
+import yaml
+from ansible_modules import load
 from hypothesis import given
 
 from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts, Zone, find, parse_services
 from selvage.fields import Invalid
+from selvage.registrar.settings import CheckSettings
 from strategies import anything, catalogues
+
+ROOT = Path(__file__).parents[2]
 
 
 def parse(**fields):
@@ -327,3 +335,20 @@ def test_whatever_the_input_it_is_parsed_or_refused(raw):
 def test_a_catalogue_is_sorted_and_unique(services):
     assert list(services) == sorted(services, key=lambda service: service.name)
     assert len({service.port for service in services}) == len(services)
+
+
+def test_what_ansible_lets_through_knows_every_field_of_a_check():
+    """Ansible refuses what no argument spec has."""
+    fields = {field.name.removesuffix("_ms") for field in dataclasses.fields(Check)}
+    assert load("haproxy_backends").CHECK.keys() == fields
+    for role, options, known in (
+        ("reconciler", "reconciler_services", fields),
+        (
+            "registrar",
+            "registrar_instances",
+            {field.name.removesuffix("_s") for field in dataclasses.fields(CheckSettings)},
+        ),
+    ):
+        text = (ROOT / "roles" / role / "meta" / "argument_specs.yml").read_text()
+        spec = yaml.safe_load(text)["argument_specs"]["main"]["options"][options]
+        assert spec["options"]["check"]["options"].keys() == known
