@@ -75,7 +75,7 @@ def _primary(tier: str, port: int, check: Values) -> dict[str, Any]:
     return {
         "name": f"{tier}-primary",
         **_service(port),
-        "check": {**check, "role": "primary", "interval": "1s", "rise": 1, "fall": 1},
+        "check": {**check, "role": "primary", "interval": "1s", "rise": 1, "fall": 2},
         "guards": {"max_servers": 1, "allow_empty": True},
         # Whoever stopped being the primary takes no writes any more.
         "drain": "0s",

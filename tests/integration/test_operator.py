@@ -589,6 +589,7 @@ def test_other_zones_are_a_reserve_or_get_a_share(fabric):
 
 
 def test_explain_with_a_held_a_refused_and_a_draining_instance(fabric, four, selvage):
+    fabric.service("another")
     port = fabric.service(drain="10m", guards={"max_loss": 50, "window": "1h"})
     fabric.register("198.18.0.300:8080")
     fabric.reconcile()

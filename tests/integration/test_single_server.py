@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import itertools
+import socket
 import threading
 import time
 from collections import Counter
@@ -154,6 +155,28 @@ def test_the_newest_registration_takes_over_break_before_make(
     with capsys.disabled():
         shown = ", ".join(f"{gap:.0f}" for gap in sorted(gaps))
         print(f"\nno server had traffic for {shown} ms (10 switchovers, 3 clients)")
+
+
+def test_a_session_whose_client_has_gone_holds_nobody_up(fabric, daemon):
+    """Its server hears nothing, and HAProxy's `shutdown sessions` does not end it."""
+    hours = {"timeouts": {"client": "8h", "server": "8h"}}
+    port = fabric.service(**ONE, **hours, check={"type": "tcp", "interval": "100ms"})
+    new = fabric.instance("new")
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        fabric.register(f"127.0.0.1:{frozen.getsockname()[1]}")
+        daemon.start()
+        wait_for(lambda: len(able(fabric)) == 1)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"?")
+            wait_for(lambda: sessions(fabric) == 1)
+        fabric.register(new.child)
+        wait_for(lambda: able(fabric) == {new.server("inventory")})
+
+
+def sessions(fabric):
+    """How many the service's servers have together."""
+    shown = fabric.haproxy.ask("show servers conn inventory").splitlines()[1:]
+    return sum(int(line.split()[6]) for line in shown if line)
 
 
 def test_one_whose_check_fails_takes_nothing_over_and_gives_nothing_back(fabric, daemon, primary):

@@ -20,6 +20,8 @@ from .lines import own_arguments, shared_options
 from .sections import Section, assemble, variable_name
 from .servers import Server, by_name
 
+_HALF_CLOSED_MS = 1000
+
 
 @dataclass(frozen=True)
 class Options:
@@ -109,6 +111,11 @@ def _options(service: Service) -> Iterator[str]:
     ):
         if milliseconds is not None:
             yield f"timeout {name} {milliseconds}ms"
+    if service.guards.max_servers is not None or service.check.role is not None:
+        # A client has gone, and its server does not hear of it. `shutdown sessions` leaves such a
+        # session alone, which would keep the next primary waiting.
+        yield f"timeout client-fin {_HALF_CLOSED_MS}ms"
+        yield f"timeout server-fin {_HALF_CLOSED_MS}ms"
     yield from _check_options(service)
 
 

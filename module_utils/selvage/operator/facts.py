@@ -105,7 +105,7 @@ def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
             content = view.content
     except RegistryUnavailable as error:
         return Reading(failure=str(error))
-    readings = Readings(settings.services, Resolver(memory.addresses))
+    readings = Readings([service], Resolver(memory.addresses))
     readings.read(content, patient=True)
     return readings.latest[service.name]
 
