@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from ..catalogue import Service
 from ..dialogue import dialogue
@@ -19,6 +20,9 @@ from ..healthcheck import Check
 from .lines import own_arguments, shared_options
 from .sections import Section, assemble, variable_name
 from .servers import Server, by_name
+
+# How long a connection lasts of which one side has hung up.
+_LEFT_MS: Final = 2_000
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ def _options(service: Service) -> Iterator[str]:
     ):
         if milliseconds is not None:
             yield f"timeout {name} {milliseconds}ms"
+    if service.guards.max_servers is not None:
+        # The next server waits until this one is gone. When its client has hung up, no command ends
+        # a connection to a server that is frozen: without these it stays for as long as `server`.
+        yield f"timeout client-fin {_LEFT_MS}ms"
+        yield f"timeout server-fin {_LEFT_MS}ms"
     yield from _check_options(service)
 
 
