@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 from ..catalogue import Service
 from ..dialogue import dialogue
@@ -20,7 +21,8 @@ from .lines import own_arguments, shared_options
 from .sections import Section, assemble, variable_name
 from .servers import Server, by_name
 
-_HALF_CLOSED_MS = 1000
+# How long a connection lasts of which one side has hung up.
+_LEFT_MS: Final = 2_000
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,10 @@ def _options(service: Service) -> Iterator[str]:
         if milliseconds is not None:
             yield f"timeout {name} {milliseconds}ms"
     if service.guards.max_servers is not None or service.check.role is not None:
-        # A client has gone, and its server does not hear of it. `shutdown sessions` leaves such a
-        # session alone, which would keep the next primary waiting.
-        yield f"timeout client-fin {_HALF_CLOSED_MS}ms"
-        yield f"timeout server-fin {_HALF_CLOSED_MS}ms"
+        # The next server waits until this one is gone. When its client has hung up, no command ends
+        # a connection to a server that is frozen: without these it stays for as long as `server`.
+        yield f"timeout client-fin {_LEFT_MS}ms"
+        yield f"timeout server-fin {_LEFT_MS}ms"
     yield from _check_options(service)
 
 

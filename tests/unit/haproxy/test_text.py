@@ -72,6 +72,12 @@ def test_the_text_of_an_empty_catalogue():
     assert render([], {}) == HEADER
 
 
+def test_where_one_server_waits_for_the_other_to_be_gone_half_a_connection_ends_soon():
+    single = replace(MYSQL, guards=replace(MYSQL.guards, max_servers=1))
+    assert " timeout client-fin 2000ms\n    timeout server-fin 2000ms\n" in render([single], {})
+    assert "fin" not in render([MYSQL], {})
+
+
 def test_the_options_of_servers():
     assert options_of(MYSQL).servers == (
         "check inter 1000ms rise 1 fall 2 observe layer4 error-limit 5 on-error sudden-death"
