@@ -18,6 +18,11 @@ skip_name_resolve = ON
 innodb_buffer_pool_size = 32M
 innodb_log_file_size = 16M
 innodb_flush_log_at_trx_commit = 0
+rpl_semi_sync_slave_enabled = ON
+rpl_semi_sync_master_wait_point = AFTER_SYNC
+rpl_semi_sync_master_timeout = 4294967295
+slave_parallel_threads = 4
+slave_parallel_mode = optimistic
 performance_schema = OFF
 """
 
