@@ -165,10 +165,7 @@ def _told(
             )
         return found
 
-    steps = [
-        {**told(step.action), "undo": None if step.undo is None else told(step.undo)}
-        for step in plan.steps
-    ]
+    steps = [told(step.action) for step in plan.steps]
     return {
         **{"refused": [], "target": plan.target, "giver": plan.giver, "left": [*plan.left]},
         **{"steps": steps, "no_return": plan.no_return},

@@ -55,8 +55,8 @@ class MariaDB(Program):
             capture_output=True,
         )
 
-    def start(self) -> None:
-        self.run("mariadbd", f"--defaults-file={self.options}")
+    def start(self, *options: str) -> None:
+        self.run("mariadbd", f"--defaults-file={self.options}", *options)
         wait_for(self.answers)
 
     def answers(self) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 
 from programs import wait_for
+from selvage.mysql import acting
 from selvage.mysql.cluster import need
 from selvage.mysql.failover import STOPPED, failover
 from selvage.mysql.promotion import Plan, switchover
@@ -27,9 +29,9 @@ def fail_over(cluster):
     return plan.target
 
 
-def rejoin(cluster, former, primary):
+def rejoin(cluster, former, primary, *options):
     """It comes back read-only, and replicates; or it has what nobody else has, and is refused."""
-    cluster.members[former].start()
+    cluster.members[former].start(*options)
     assert cluster.members[former].sql("SELECT @@read_only") == [["1"]]
     said = {one.name: one for one in cluster.look()}
     needed = need(said[former], said[primary])
@@ -92,3 +94,25 @@ def test_after_an_interrupt_the_next_run_finishes_it(cluster):
     rejoin(cluster, former, promoted)
     left = failover(cluster.look(), host=STOPPED)
     assert (left.target, left.steps) == (promoted, ())
+
+
+def test_what_was_never_acknowledged_does_not_keep_the_old_primary_out(cluster):
+    """It is in the old primary's log alone: a start as a replica takes it back."""
+    (primary,) = cluster.writers()
+    for one in cluster.look():
+        if one.name != primary:
+            with cluster.session(one.name) as replica:
+                acting.stop_receiving(replica)
+    with subprocess.Popen(
+        ["mariadb", "--no-defaults", f"--socket={cluster.members[primary].socket}"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as client:
+        client.stdin.write(b"INSERT INTO shop.writes VALUES (-2);")
+        client.stdin.close()
+        waits = "SHOW STATUS LIKE 'Rpl_semi_sync_master_wait_sessions'"
+        wait_for(lambda: cluster.members[primary].sql(waits)[0][1] == "1")
+        former = kill_primary(cluster)
+    promoted = fail_over(cluster)
+    assert rejoin(cluster, former, promoted, "--init-rpl-role=SLAVE") == "rejoin"
+    assert all(-2 not in cluster.rows(name) for name in cluster.members)

@@ -82,18 +82,13 @@ def failover(
     if problems := (*unfit(chosen, None), *_cannot_apply(chosen), *foreign):
         return Refused(problems)
     receiving = [one for one in holders if one.replication and one.replication.receiving]
-    before = (
-        *(
-            Step(Action(one.name, "stop_receiving"), undo=Action(one.name, "start"))
-            for one in receiving
-        ),
+    # There is nothing to go back to. What a failover leaves behind, the role or the next one mends.
+    before = [
+        *(Step(Action(one.name, "stop_receiving")) for one in receiving),
         Step(Action(chosen.name, "apply_received")),
-        *(
-            (Step(Action(chosen.name, "forget"), undo=Action(chosen.name, "follow", dead)),)
-            if chosen.replication is not None
-            else ()
-        ),
-    )
+    ]
+    if chosen.replication is not None:
+        before.append(Step(Action(chosen.name, "forget")))
     return plan(chosen.name, before, [one for one in holders if one is not chosen])
 
 
