@@ -17,7 +17,7 @@ options:
     description: The step.
     type: str
     required: true
-    choices: [read_only, writable, stop_receiving, start, catch_up, apply_received, forget, follow]
+    choices: [writable, stop_receiving, start, catch_up, apply_received, forget, follow]
   source:
     description: From where the server is to replicate, for V(follow).
     type: dict
@@ -96,8 +96,8 @@ SOURCE: dict[str, Any] = {
     "ca": {"type": "path", "required": True},
 }
 STEPS = (
-    *("read_only", "writable", "stop_receiving", "start"),
-    *("catch_up", "apply_received", "forget", "follow"),
+    *("writable", "stop_receiving", "start", "catch_up"),
+    *("apply_received", "forget", "follow"),
 )
 ARGUMENT_SPEC: dict[str, Any] = {
     "do": {"type": "str", "required": True, "choices": [*STEPS]},
@@ -124,8 +124,6 @@ def perform(own: Session, given: dict[str, Any]) -> None:
     """The step."""
     wait_s = given["wait"]
     match given["do"]:
-        case "read_only":
-            acting.read_only(own, wait_s)
         case "writable":
             acting.writable(own, semi_sync=given["semi_sync"])
         case "stop_receiving":
