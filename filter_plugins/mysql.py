@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from plugin_utils.rules import parse_address
 
-from selvage.mysql import cluster, gtid, servers
+from selvage.mysql import cluster, failover, gtid, promotion, servers
 
 PORT = 3306
 # Of MASTER_PASSWORD in MySQL: 32 characters.
@@ -79,10 +79,7 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
     `refusals` are those of the whole cluster. Whoever does not answer is `silent`, and with a
     cluster that is `waiting` there is no primary for that alone: both may pass with a start.
     """
-    members: dict[str, servers.Server] = {}
-    for look in looks:
-        member = look["item"]
-        members[member["name"]] = _server(look)
+    members = _members(looks)
     found = cluster.find_primary([*members.values()], first)
     silent = [server.name for server in members.values() if server.problem is not None]
     result: dict[str, Any] = {
@@ -111,6 +108,70 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
         if server is not found.server
     }
     return {**result, "primary": found.server.name, "resting": found.resting, "needs": needs}
+
+
+def _members(looks: Iterable[Mapping[str, Any]]) -> dict[str, servers.Server]:
+    """By the results of `mysql_look` with a member as `item`; the last counts."""
+    return {look["item"]["name"]: _server(look) for look in looks}
+
+
+def mysql_switchover(
+    looks: Sequence[Mapping[str, Any]], target: str, former: str = ""
+) -> dict[str, Any]:
+    """The plan of a switchover. With a `former` primary, of one that was broken off a moment ago.
+
+    Then that one is the target, unless the other one has become primary; which must have answered:
+    else nobody knows whether it writes. The others have never been told to.
+    """
+    members = _members(looks)
+    if former:
+        primaries = [one.name for one in members.values() if one.holds_data and not one.read_only]
+        wanted = target if target in primaries else former
+        harmless = {*members} - {target}
+        plan = promotion.switchover([*members.values()], wanted, harmless=harmless)
+    else:
+        plan = promotion.switchover([*members.values()], target)
+    return _told(plan, members)
+
+
+def mysql_failover(
+    looks: Sequence[Mapping[str, Any]], target: str, host: str, force: object
+) -> dict[str, Any]:
+    """The plan of a failover; without a target the most advanced replica is it."""
+    members = _members(looks)
+    forced = str(force).lower() in ("true", "yes", "1")
+    plan = failover.failover([*members.values()], target or None, host=host, force=forced)
+    return _told(plan, members)
+
+
+def mysql_lost(looks: Sequence[Mapping[str, Any]]) -> str:
+    """The name of the primary that does not answer, if that is clear."""
+    lost = failover.lost_primary([*_members(looks).values()])
+    return lost if isinstance(lost, str) else ""
+
+
+def _told(
+    plan: promotion.Plan | promotion.Refused, members: Mapping[str, servers.Server]
+) -> dict[str, Any]:
+    """A plan for tasks: each step with what `mysql_step` asks for, and in words."""
+    if isinstance(plan, promotion.Refused):
+        return {"refused": [*plan.reasons], "steps": [], "left": [], "giver": None, "target": None}
+
+    def told(action: promotion.Action) -> dict[str, Any]:
+        words = promotion.WORDS[action.do].format(**vars(action))
+        found = vars(action) | {"words": words, "position": ""}
+        if action.do == "catch_up":
+            history = members[action.other].received
+            found["position"] = (
+                history.position() if isinstance(history, gtid.MariaHistory) else str(history)
+            )
+        return found
+
+    steps = [told(step.action) for step in plan.steps]
+    return {
+        **{"refused": [], "target": plan.target, "giver": plan.giver, "left": [*plan.left]},
+        **{"steps": steps, "no_return": plan.no_return},
+    }
 
 
 def _server(look: Mapping[str, Any]) -> servers.Server:
@@ -186,10 +247,13 @@ class FilterModule:
         return {
             "mysql_answers": mysql_answers,
             "mysql_cluster": mysql_cluster,
+            "mysql_failover": mysql_failover,
+            "mysql_lost": mysql_lost,
             "mysql_problems": mysql_problems,
             "mysql_replicates": mysql_replicates,
             "mysql_restarts": mysql_restarts,
             "mysql_seeded_state": mysql_seeded_state,
+            "mysql_switchover": mysql_switchover,
             "mysql_settled": mysql_settled,
             "mysql_silent": mysql_silent,
         }

@@ -12,6 +12,7 @@ from daemon import Daemon
 from ensemble import Ensemble
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
+from mysql_members import Cluster
 
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
 from selvage.reconciler import settings
@@ -112,6 +113,14 @@ def shared_ensemble() -> Iterator[Ensemble]:
     program.heal()
     yield program
     program.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Shared: who leaves it has one primary, and the others replicate all of it."""
+    cluster = Cluster(tmp_path_factory.mktemp("tls"))
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture

@@ -20,6 +20,11 @@ read_only = ON
 skip_name_resolve = ON
 innodb_buffer_pool_size = 32M
 innodb_log_file_size = 16M
+rpl_semi_sync_slave_enabled = ON
+rpl_semi_sync_master_wait_point = AFTER_SYNC
+rpl_semi_sync_master_timeout = 4294967295
+slave_parallel_threads = 4
+slave_parallel_mode = optimistic
 performance_schema = OFF
 """
 PACKAGE = Path(tempfile.mkdtemp(prefix="selvage-mariadb-package-"))
@@ -59,8 +64,8 @@ class MariaDB(Program):
             )
         shutil.copytree(PACKAGE / "data", self.data)
 
-    def start(self) -> None:
-        self.run("mariadbd", f"--defaults-file={self.options}")
+    def start(self, *options: str) -> None:
+        self.run("mariadbd", f"--defaults-file={self.options}", *options)
         wait_for(self.answers)
 
     def answers(self) -> bool:

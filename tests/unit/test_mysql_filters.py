@@ -133,6 +133,46 @@ def test_other_peoples_data_are_refused_before_anything_starts():
     assert "which no cluster of Selvage wrote" in found["needs"]["db2"]["reason"]
 
 
+def test_steps_come_with_what_they_need_and_in_words():
+    looks = [PRIMARY, answer(2, said(2, rows=[ROW]))]
+    found = mysql.mysql_switchover(looks, "db2")
+    assert (found["giver"], found["target"], found["refused"]) == ("db1", "db2", [])
+    catch_up = found["steps"][1]
+    assert (catch_up["words"], catch_up["position"]) == ("db2 applies all that db1 has", "0-1-5")
+    assert found["steps"][found["no_return"]]["words"] == "db2 writes"
+    assert mysql.mysql_switchover(looks, "db3")["refused"] == ["db3 is no member of the cluster"]
+
+
+def test_after_a_break_the_servers_say_who_is_primary():
+    def plan(first, second):
+        return mysql.mysql_switchover([answer(1, first), answer(2, second)], "db2", "db1")
+
+    stopped, following = said(1), said(2, rows=[ROW])
+    back = plan(stopped, following)
+    assert (back["target"], [step["do"] for step in back["steps"]]) == (
+        "db1",
+        ["writable", "follow"],
+    )
+    done = plan(stopped, said(2, read_only="OFF"))
+    assert (done["target"], [step["do"] for step in done["steps"]]) == ("db2", ["follow"])
+    itself = plan(said(1, read_only="OFF"), following)
+    assert (itself["target"], itself["steps"]) == ("db1", [])
+    # It may hang, and have been told to write.
+    unknown = plan(stopped, STOPPED)
+    assert "db2, which may be the primary, does not answer" in unknown["refused"][0]
+
+
+def test_a_failover_goes_by_the_lost_primarys_host():
+    row = {**ROW, "Slave_IO_Running": "Connecting", "Seconds_Behind_Master": None}
+    looks = [answer(1, STOPPED), answer(2, said(2, rows=[row]))]
+    assert mysql.mysql_lost(looks) == "db1"
+    assert mysql.mysql_lost([PRIMARY]) == ""
+    assert mysql.mysql_failover(looks, "", "stopped", False)["target"] == "db2"
+    assert "force=true" in mysql.mysql_failover(looks, "", "unreachable", "false")["refused"][0]
+    assert mysql.mysql_failover(looks, "", "unreachable", "true")["target"] == "db2"
+    assert "still runs" in mysql.mysql_failover(looks, "", "runs", True)["refused"][0]
+
+
 def test_two_writers_are_refused_whoever_has_to_be_started():
     third = {"item": {"name": "db3", "address": "198.18.0.3", "id": 3}, "said": STOPPED}
     looks = [PRIMARY, answer(2, said(2, read_only="OFF")), third]

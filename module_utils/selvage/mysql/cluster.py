@@ -87,7 +87,7 @@ def _writer(server: Server) -> Primary | Unclear:
 
 def _resting(holders: Sequence[Server]) -> Primary | Unclear:
     """All are read-only, as after a restart of each: who is it that all others replicate from?"""
-    roots = [server for server in holders if server.replication is None]
+    roots = _most_likely([server for server in holders if server.replication is None], holders)
     if len(roots) != 1:
         names = " and ".join(server.name for server in roots) or "none of the members"
         return Unclear(
@@ -111,6 +111,20 @@ def _resting(holders: Sequence[Server]) -> Primary | Unclear:
                 f"not, {', '.join(more)}: promote {server.name} instead"
             )
     return Unclear(tuple(reasons)) if reasons else Primary(root, resting=True)
+
+
+def _most_likely(roots: Sequence[Server], holders: Sequence[Server]) -> Sequence[Server]:
+    """Of several without a source: a former primary that has not rejoined lacks what came after it.
+
+    Where they have the same, it is the one that others replicate from.
+    """
+    if len(roots) < 2:
+        return roots
+    complete = [
+        root for root in roots if not any(beyond(one.received, root.history) for one in holders)
+    ]
+    followed = [root for root in complete if any(replicates_from(one, root) for one in holders)]
+    return complete if len(complete) == 1 else followed or roots
 
 
 def replicates_from(server: Server, source: Server) -> bool:

@@ -39,6 +39,16 @@ class MariaHistory:
             if sequence > (known := other.last.get((domain, server), 0))
         )
 
+    def position(self) -> str:
+        """Who has come to there has all of it: in each domain the highest number is the last."""
+        highest: dict[int, tuple[int, int]] = {}
+        for (domain, server), sequence in self.last.items():
+            highest[domain] = max((sequence, server), highest.get(domain, (0, 0)))
+        return ",".join(
+            f"{domain}-{server}-{sequence}"
+            for domain, (sequence, server) in sorted(highest.items())
+        )
+
     def __or__(self, other: MariaHistory) -> MariaHistory:
         keys = {*self.last, *other.last}
         return MariaHistory(

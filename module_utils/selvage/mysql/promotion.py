@@ -7,12 +7,13 @@ servers need anyway. So an interrupted run is finished by a plan made anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from .cluster import foreign_data, replicates_from, two_writers
+from .cluster import foreign_data, need, replicates_from, two_writers
 from .gtid import beyond
-from .servers import Server
+from .servers import Server, together
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,21 @@ class Action:
 
     server: str
     # read_only, writable, stop_receiving, start, catch_up (with `other`), apply_received, forget,
-    # replicate (from `other`)
+    # follow (`other`)
     do: str
     other: str = ""
+
+
+WORDS = {
+    "read_only": "{server} stops to write",
+    "writable": "{server} writes",
+    "stop_receiving": "{server} receives nothing more",
+    "start": "{server} replicates on",
+    "catch_up": "{server} applies all that {other} has",
+    "apply_received": "{server} applies all that it has received",
+    "forget": "{server} is nobody's replica any more",
+    "follow": "{server} becomes a replica of {other}",
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,11 @@ class Plan:
     target: str
     steps: tuple[Step, ...]
     no_return: int
+    # Who writes until then: the steps up to the point of no return are a matter of milliseconds,
+    # and carried out by both servers' hosts together (handover.py).
+    giver: str | None = None
+    # Who is left to an operator or to the role, and why.
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,19 +68,30 @@ class Refused:
     reasons: tuple[str, ...]
 
 
-def switchover(servers: Sequence[Server], target: str) -> Plan | Refused:
-    """From a primary that lives. Writes stop first: there are never two writers."""
-    writable = [one for one in servers if one.holds_data and not one.read_only]
-    if len(writable) != 1:
-        reason = two_writers(writable) if writable else "no server is writable: see failover"
-        return Refused((reason,))
-    (primary,) = writable
-    if primary.name == target:
-        return Refused((f"{target} is the primary already",))
-    chosen = _named(servers, target)
+def switchover(
+    servers: Sequence[Server], target: str, *, harmless: Collection[str] = ()
+) -> Plan | Refused:
+    """From a primary that lives. Writes stop first: there are never two writers.
+
+    Where a former run ended midway nobody writes, or not all follow: this finishes it. Who is known
+    to be `harmless`, which does not write whatever it is, may then be silent.
+    """
+    chosen = named(servers, target)
     if chosen is None:
         return Refused((f"{target} is no member of the cluster",))
-    reasons = [*_unfit(chosen, primary)]
+    writable = [one for one in servers if one.holds_data and not one.read_only]
+    if len(writable) > 1:
+        return Refused((two_writers(writable),))
+    if not writable:
+        return _from_rest(servers, chosen, harmless)
+    (primary,) = writable
+    if primary.replication is not None:
+        return Refused(
+            (f"{primary.name} is writable and replicates from {primary.replication.source}",)
+        )
+    if primary is chosen:
+        return finish(servers, primary)
+    reasons = [*unfit(chosen, primary)]
     if chosen.holds_data:
         reasons += _not_running(chosen, primary)
         if more := beyond(chosen.history, primary.history):
@@ -74,84 +103,98 @@ def switchover(servers: Sequence[Server], target: str) -> Plan | Refused:
     before = (
         Step(Action(primary.name, "read_only"), undo=Action(primary.name, "writable")),
         Step(Action(target, "catch_up", primary.name)),
-        Step(Action(target, "stop_receiving"), undo=Action(target, "start")),
-        Step(Action(target, "forget"), undo=Action(target, "replicate", primary.name)),
+        Step(Action(target, "forget"), undo=Action(target, "follow", primary.name)),
+        Step(Action(primary.name, "follow", target), undo=Action(primary.name, "forget")),
     )
-    followers = [primary, *_others(servers, primary, chosen)]
-    return _plan(target, before, followers)
+    others, left = _followers(servers, primary, but=(primary, chosen))
+    return plan(target, before, others, giver=primary.name, left=left)
 
 
-def failover(
-    servers: Sequence[Server],
-    dead: str,
-    target: str | None = None,
-    *,
-    fenced: bool = False,
-    force: bool = False,
+def _from_rest(
+    servers: Sequence[Server], chosen: Server, harmless: Collection[str]
 ) -> Plan | Refused:
-    """From a primary that does not answer. It must be fenced: who only seems dead still writes."""
-    lost = _named(servers, dead)
-    reasons: list[str] = []
-    if lost is None:
-        return Refused((f"{dead} is no member of the cluster",))
-    if lost.problem is None:
-        reasons.append(f"{dead} answers: use a switchover")
-    elif not (fenced or force):
-        reasons.append(
-            f"{dead} does not answer, but it may still write for others: stop its host or its "
-            "server for certain, or force the failover"
-        )
-    writable = [one for one in servers if one.holds_data and not one.read_only]
-    reasons += [f"{one.name} is writable: it is the primary already" for one in writable]
-    holders = [one for one in servers if one.holds_data and one is not lost]
-    silent = [one for one in servers if one.problem is not None and one is not lost]
-    if not force:
-        # It may have acknowledged what nobody else has.
-        reasons += [
-            f"{one.name} does not answer either, and may have more than the others: {one.problem}"
-            for one in silent
-        ]
-    if not holders:
-        reasons.append("no server with data answers: restore a backup")
+    """Nobody writes: whoever has all that anybody has may begin to."""
+    holders = [one for one in servers if one.holds_data]
+    reasons = [*unfit(chosen, None)]
+    reasons += [
+        f"no member is writable, and {one.name}, which may be the primary, does not answer: "
+        f"{one.problem}; start it, or see mysql_failover.yml"
+        for one in servers
+        if one.problem is not None and one is not chosen and one.name not in harmless
+    ]
+    for one in holders:
+        if (foreign := foreign_data(one, chosen)) is not None:
+            reasons.append(foreign)
     if reasons:
         return Refused(tuple(reasons))
-    chosen = _most_advanced(holders, target)
-    if isinstance(chosen, Refused):
-        return chosen
-    if problems := (*_unfit(chosen, None), *_cannot_apply(chosen)):
-        return Refused(problems)
-    receiving = [one for one in holders if one.replication and one.replication.receiving]
-    before = (
-        *(
-            Step(Action(one.name, "stop_receiving"), undo=Action(one.name, "start"))
-            for one in receiving
-        ),
-        Step(Action(chosen.name, "apply_received")),
-        *(
-            (Step(Action(chosen.name, "forget"), undo=Action(chosen.name, "replicate", dead)),)
-            if chosen.replication is not None
-            else ()
-        ),
+    everything = reduce(together, (one.received for one in holders))
+    steps = []
+    if lacking := beyond(everything, chosen.history):
+        sources = [
+            one
+            for one in holders
+            if replicates_from(chosen, one) and not beyond(everything, one.history)
+        ]
+        replication = chosen.replication
+        if replication is None or not sources or replication.error is not None:
+            why = replication.error if replication and replication.error else "no source with them"
+            return Refused(
+                (f"{chosen.name} lacks transactions that others have, {', '.join(lacking)}: {why}",)
+            )
+        # Started twice does no harm.
+        steps.append(Step(Action(chosen.name, "start")))
+        steps.append(Step(Action(chosen.name, "catch_up", sources[0].name)))
+    if chosen.replication is not None:
+        # Where it has everything there is nothing to go back to.
+        steps.append(Step(Action(chosen.name, "forget")))
+    others = [one for one in holders if one is not chosen]
+    return plan(chosen.name, steps, others)
+
+
+def finish(servers: Sequence[Server], primary: Server) -> Plan:
+    """Somebody writes: the others are to follow it."""
+    others, left = _followers(servers, primary, but=(primary,))
+    needs = {one.name: need(one, primary).action for one in others}
+    steps = [
+        Step(Action(name, "start") if action == "start" else Action(name, "follow", primary.name))
+        for name, action in needs.items()
+        if action != "keep"
+    ]
+    return Plan(primary.name, tuple(steps), 0, left=left)
+
+
+def _followers(
+    servers: Iterable[Server], primary: Server, but: tuple[Server, ...]
+) -> tuple[list[Server], tuple[str, ...]]:
+    """Who can follow, and why the others cannot."""
+    needs = [(one, need(one, primary)) for one in servers if one not in but]
+    return (
+        [one for one, what in needs if what.action not in ("refuse", "seed")],
+        tuple(what.reason for _, what in needs if what.action in ("refuse", "seed")),
     )
-    return _plan(chosen.name, before, _others(holders, lost, chosen))
 
 
-def _plan(target: str, before: Iterable[Step], followers: Iterable[Server]) -> Plan:
+def plan(
+    target: str,
+    before: Iterable[Step],
+    followers: Iterable[Server],
+    giver: str | None = None,
+    left: tuple[str, ...] = (),
+) -> Plan:
+    """What comes before, then the target writes, then others follow it."""
     before = tuple(before)
-    after = (Step(Action(one.name, "replicate", target)) for one in followers)
-    return Plan(target, (*before, Step(Action(target, "writable")), *after), len(before))
+    after = (Step(Action(one.name, "follow", target)) for one in followers)
+    steps = (*before, Step(Action(target, "writable")), *after)
+    return Plan(target, steps, len(before), giver, left)
 
 
-def _named(servers: Iterable[Server], name: str) -> Server | None:
+def named(servers: Iterable[Server], name: str) -> Server | None:
+    """The member of that name."""
     return next((server for server in servers if server.name == name), None)
 
 
-def _others(servers: Iterable[Server], *but: Server) -> list[Server]:
-    """Those that are told to follow; who does not answer or has no data is left to the role."""
-    return [one for one in servers if one.holds_data and one not in but]
-
-
-def _unfit(server: Server, primary: Server | None) -> tuple[str, ...]:
+def unfit(server: Server, primary: Server | None) -> tuple[str, ...]:
+    """Why it cannot be the primary of the cluster."""
     if server.problem is not None:
         return (f"{server.name} does not answer: {server.problem}",)
     if not server.holds_data:
@@ -168,34 +211,3 @@ def _not_running(server: Server, primary: Server) -> tuple[str, ...]:
     if not replication.runs:
         return (f"replication on {server.name} does not run: {replication.error or 'stopped'}",)
     return ()
-
-
-def _cannot_apply(server: Server) -> tuple[str, ...]:
-    """What a replica received and never applies is lost with its promotion."""
-    replication = server.replication
-    if replication is None or not beyond(server.received, server.history) or replication.applying:
-        return ()
-    return (
-        f"{server.name} has received transactions that it does not apply "
-        f"({replication.error or 'its thread is stopped'}): mend that first",
-    )
-
-
-def _most_advanced(holders: Sequence[Server], target: str | None) -> Server | Refused:
-    """The one that has received all that any of them has; by name, where they are equal."""
-    candidates = [one for one in holders if target in (None, one.name)]
-    if not candidates:
-        return Refused((f"{target} does not answer, or has no data",))
-    lacking = {
-        one.name: [more for other in holders for more in beyond(other.received, one.received)]
-        for one in candidates
-    }
-    complete = [one for one in candidates if not lacking[one.name]]
-    if complete:
-        return min(complete, key=lambda one: one.name)
-    return Refused(
-        tuple(
-            f"{name} lacks transactions that others have: {', '.join(dict.fromkeys(more))}"
-            for name, more in sorted(lacking.items())
-        )
-    )

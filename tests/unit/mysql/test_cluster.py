@@ -53,6 +53,21 @@ def test_two_without_a_source_are_not_chosen_from():
     assert isinstance(find_primary([server("db1"), server("db2")], "db1"), Unclear)
 
 
+def test_a_former_primary_that_has_not_rejoined_is_known_by_what_it_lacks():
+    former = server("db1")
+    promoted = server("db2", history=history(s1=9, s2=10))
+    follower = server("db3", history=history(s1=9, s2=10), replication=replica("db2"))
+    assert find_primary([former, promoted, follower], "db1") == Primary(promoted, True)
+    # It has more, too: nobody can choose.
+    more = server("db1", history=history(s1=11))
+    assert isinstance(find_primary([more, promoted, follower], "db1"), Unclear)
+
+
+def test_of_two_that_are_equal_the_one_that_is_followed_is_primary():
+    members = [server("db1"), server("db2"), server("db3", replication=replica("db2"))]
+    assert find_primary(members, "db1") == Primary(members[1], True)
+
+
 def test_a_writable_replica_is_no_primary():
     writable = dataclasses.replace(REPLICA, read_only=False)
     assert isinstance(find_primary([writable, silent("db1")], "db1"), Unclear)

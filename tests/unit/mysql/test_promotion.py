@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selvage.mysql.cluster import need
-from selvage.mysql.promotion import Plan, Refused, failover, switchover
+from selvage.mysql.failover import RUNS, STOPPED, UNREACHABLE, failover
+from selvage.mysql.promotion import Plan, Refused, switchover
 from selvage.mysql.servers import together
 
 
@@ -29,7 +30,9 @@ def carry_out(action, members):
         one = dataclasses.replace(one, history=one.received)
     elif action.do == "forget":
         one = dataclasses.replace(one, replication=None)
-    elif action.do == "replicate":
+    elif action.do == "follow":
+        # Who still writes is nobody's replica.
+        assert one.read_only
         one = dataclasses.replace(one, replication=replica(action.other))
     else:
         runs = action.do == "start"
@@ -94,22 +97,58 @@ def test_a_switchover_never_has_two_writers_and_goes_back_until_it_may_not(a, b,
     )
 
 
-@given(numbers, numbers, numbers, numbers)
-def test_a_failover_keeps_all_that_any_replica_has_received(b, more_b, c, more_c):
+@given(numbers, numbers, numbers, st.sampled_from(NAMES[1:]), st.data())
+def test_an_interrupted_switchover_is_finished_by_any_later_one(a, b, c, target, data):
+    members = by_name(
+        server("db1", read_only=False, history=history(s1=max(a, b, c))),
+        server("db2", history=history(s1=b), replication=replica("db1")),
+        server("db3", history=history(s1=c), replication=replica("db1")),
+    )
+    written = members["db1"].history
+    plan = switchover([*members.values()], target)
+    for step in plan.steps[: data.draw(st.integers(0, len(plan.steps)))]:
+        members = carry_out(step.action, members)
+    # To go on, or to go back.
+    finally_ = data.draw(st.sampled_from([target, "db1"]))
+    plan = switchover([*members.values()], finally_)
+    assert isinstance(plan, Plan), plan
+    for step in plan.steps:
+        members = carry_out(step.action, members)
+        assert len(writers(members)) <= 1
+    assert writers(members) == {finally_}
+    assert not written.beyond(members[finally_].history)
+    again = switchover([*members.values()], finally_)
+    assert (again.target, again.steps, again.left) == (finally_, (), ())
+
+
+def dead(name, received):
+    """A replica of one that does not answer any more."""
+    return replica(name, received, connected=False, lag_s=None)
+
+
+@given(numbers, numbers, numbers, numbers, st.data())
+def test_a_failover_keeps_all_that_any_replica_has_received(b, more_b, c, more_c, data):
     members = by_name(
         silent("db1"),
-        server("db2", history=history(s1=b), replication=replica("db1", history(s1=b + more_b))),
-        server("db3", history=history(s1=c), replication=replica("db1", history(s1=c + more_c))),
+        server("db2", history=history(s1=b), replication=dead("db1", history(s1=b + more_b))),
+        server("db3", history=history(s1=c), replication=dead("db1", history(s1=c + more_c))),
     )
     all_received = together(members["db2"].received, members["db3"].received)
-    plan = failover([*members.values()], "db1", fenced=True)
+    plan = failover([*members.values()], host=STOPPED)
     assert isinstance(plan, Plan)
+    for step in plan.steps[: data.draw(st.integers(0, len(plan.steps)))]:
+        assert step.action.server != "db1"
+        members = carry_out(step.action, members)
+        assert len(writers(members)) <= 1
+    # As far as it came: the next run ends it.
+    plan = failover([*members.values()], host=STOPPED)
     for step in plan.steps:
         assert step.action.server != "db1"
         members = carry_out(step.action, members)
         assert len(writers(members)) <= 1
     assert writers(members) == {plan.target}
     assert members[plan.target].history == all_received
+    assert failover([*members.values()], host=STOPPED).steps == ()
 
 
 WRITER = server("db1", read_only=False)
@@ -119,10 +158,21 @@ REPLICA = server("db2", replication=replica("db1"))
 @pytest.mark.parametrize(
     ("members", "target", "words"),
     [
-        ([WRITER, REPLICA], "db1", "is the primary already"),
         ([WRITER, REPLICA], "db9", "no member"),
         ([WRITER, server("db2", read_only=False)], "db2", "writable at the same time"),
-        ([server("db1"), REPLICA], "db2", "no server is writable"),
+        ([silent("db1"), REPLICA], "db2", "db1, which may be the primary, does not answer"),
+        ([silent("db1"), REPLICA], "db1", "db1 does not answer"),
+        (
+            [server("db1", history=history(s1=10)), server("db2")],
+            "db2",
+            "db2 lacks transactions that others have, 0-1-10",
+        ),
+        (
+            [server("db1", read_only=False, replication=replica("db2")), REPLICA],
+            "db2",
+            "is writable and replicates",
+        ),
+        ([WRITER, server("db2", cluster="two", replication=replica("db1"))], "db2", "cluster two"),
         ([WRITER, silent("db2")], "db2", "does not answer"),
         ([WRITER, fresh("db2")], "db2", "has no data"),
         ([WRITER, server("db2", replication=replica("db3"))], "db2", "does not replicate from db1"),
@@ -144,45 +194,88 @@ def test_a_switchover_is_refused_with_the_reason(members, target, words):
     assert words in " ".join(plan.reasons)
 
 
-BROKEN = replica("db1", received=history(s1=12), applying=False, error="1062: why")
+LEFT = dead("db1", history(s1=9))
+BROKEN = replica("db1", history(s1=12), connected=False, applying=False, error="1062: why")
 
 
 @pytest.mark.parametrize(
     ("members", "options", "words"),
     [
-        ([WRITER, REPLICA], {"fenced": True}, "db1 answers"),
-        ([silent("db1"), REPLICA], {}, "may still write"),
-        ([silent("db1"), REPLICA, silent("db3")], {"fenced": True}, "db3 does not answer either"),
-        ([silent("db1"), fresh("db2")], {"fenced": True}, "restore a backup"),
-        ([silent("db1"), server("db2", read_only=False)], {"fenced": True}, "db2 is writable"),
-        ([silent("db1"), server("db2", replication=BROKEN)], {"fenced": True}, "1062: why"),
+        ([server("db1"), REPLICA], {"host": RUNS}, "all members answer"),
+        ([silent("db1"), server("db2", replication=LEFT)], {"host": RUNS}, "server still runs"),
+        (
+            [silent("db1"), server("db2", replication=LEFT)],
+            {"host": RUNS, "force": True},
+            "server still runs",
+        ),
+        (
+            [silent("db1"), server("db2", replication=LEFT)],
+            {"host": UNREACHABLE},
+            "may still write",
+        ),
+        ([silent("db1"), REPLICA], {"host": UNREACHABLE, "force": True}, "db2 still receives"),
+        (
+            [silent("db1"), server("db2", replication=LEFT), silent("db3")],
+            {"host": STOPPED},
+            "db3 does not answer either",
+        ),
+        ([silent("db1"), fresh("db2")], {"host": STOPPED}, "restore a backup"),
+        ([silent("db1"), silent("db2"), server("db3")], {"host": STOPPED}, "db1 and db2 do not"),
+        ([silent("db1"), server("db2", replication=BROKEN)], {"host": STOPPED}, "1062: why"),
         (
             [
                 silent("db1"),
-                server("db2", history=history(s1=9, s2=1), replication=replica("db1")),
-                server("db3", history=history(s1=10), replication=replica("db1")),
+                server("db2", replication=LEFT),
+                server("db3", cluster="two", replication=LEFT),
             ],
-            {"fenced": True},
+            {"host": STOPPED},
+            "data of the cluster two",
+        ),
+        (
+            [
+                silent("db1"),
+                server("db2", history=history(s1=9, s2=1), replication=LEFT),
+                server("db3", history=history(s1=10), replication=LEFT),
+            ],
+            {"host": STOPPED},
             "db2 lacks transactions that others have: 0-1-10",
         ),
         (
             [
                 silent("db1"),
-                REPLICA,
-                server("db3", history=history(s1=10), replication=replica("db1")),
+                server("db2", replication=LEFT),
+                server("db3", history=history(s1=10), replication=LEFT),
             ],
-            {"fenced": True, "target": "db2"},
+            {"host": STOPPED, "target": "db2"},
             "db2 lacks",
         ),
     ],
 )
 def test_a_failover_is_refused_with_the_reason(members, options, words):
-    plan = failover(members, "db1", **options)
+    plan = failover(members, **options)
     assert isinstance(plan, Refused)
     assert words in " ".join(plan.reasons)
 
 
 def test_force_stands_for_what_nobody_can_know():
-    plan = failover([silent("db1"), REPLICA, silent("db3")], "db1", force=True)
+    members = [silent("db1"), server("db2", replication=LEFT), silent("db3")]
+    plan = failover(members, host=UNREACHABLE, force=True)
     assert isinstance(plan, Plan)
     assert plan.target == "db2"
+
+
+def test_who_cannot_follow_is_left_with_the_reason():
+    errant = server("db3", history=history(s1=9, s3=1), replication=replica("db1"))
+    plan = switchover([WRITER, REPLICA, errant], "db2")
+    assert {step.action.server for step in plan.steps} == {"db1", "db2"}
+    assert "0-3-1" in plan.left[0]
+
+
+def test_after_a_break_a_silent_member_may_be_known_to_be_harmless():
+    members = [server("db1"), silent("db2"), server("db3", replication=replica("db1"))]
+    assert isinstance(switchover(members, "db1"), Refused)
+    plan = switchover(members, "db1", harmless={"db2"})
+    assert [(step.action.server, step.action.do) for step in plan.steps] == [
+        ("db1", "writable"),
+        ("db3", "follow"),
+    ]

@@ -1,0 +1,99 @@
+"""A planned switchover of real servers under a writing client, and what breaks it."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import contextmanager
+
+import pytest
+from mysql_members import Breaking, Killed
+
+from selvage.mysql.promotion import Plan, switchover
+from selvage.mysql.session import SqlError
+
+
+def plan_to(cluster, target):
+    plan = switchover(cluster.look(), target)
+    assert isinstance(plan, Plan), plan
+    return plan
+
+
+def after_a_break(cluster, giver, taker):
+    """As the playbook: who is primary now, and what is left to do."""
+    primary = taker if cluster.writers() == [taker] else giver
+    plan = switchover(cluster.look(), primary, harmless={"db1", "db2", "db3"})
+    assert isinstance(plan, Plan), plan
+    assert plan.giver is None
+    cluster.carry_out(plan)
+    return primary
+
+
+def test_no_acknowledged_row_is_lost(cluster):
+    for target in ("db2", "db3", "db1"):
+        with cluster.watched(), cluster.writing() as result:
+            paused = cluster.carry_out(plan_to(cluster, target))
+        cluster.settle()
+        assert cluster.writers() == [target]
+        lost = {*result["acknowledged"]} - cluster.rows(target)
+        print(
+            f"to {target}: {len(result['acknowledged'])} rows acknowledged, {len(lost)} lost; no "
+            f"writer for {paused:.3f} s, the client waited {result['longest']:.3f} s"
+        )
+        assert not lost
+        again = switchover(cluster.look(), target)
+        assert (again.steps, again.left) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("side", "error"),
+    [("give", SqlError), ("give", Killed), ("take", SqlError), ("take", Killed), ("there", Killed)],
+)
+def test_a_side_that_fails_or_dies_at_any_step_leaves_one_writer_and_all_rows(cluster, side, error):
+    """At its first statement, its second, and so on until it has come through."""
+    giver, taker = "db1", "db2"
+    cluster.carry_out(plan_to(cluster, giver))
+    opened = {
+        "give": cluster.connect(giver),
+        "take": cluster.connect(taker),
+        "there": lambda: cluster.there(giver),
+    }[side]
+    with cluster.watched(), cluster.writing() as result:
+        for step in itertools.count(1):
+            counter = [step]
+            try:
+                cluster.hand_over(giver, taker, **{side: breaking(opened, counter, error)})
+            except AssertionError as broken:
+                outcome = str(broken)[:160]
+            primary = after_a_break(cluster, giver, taker)
+            if counter[0] > 0 and primary == taker:
+                break
+            print(f"{primary} writes: {outcome}")
+            if primary == taker:
+                cluster.carry_out(plan_to(cluster, giver))
+    cluster.settle()
+    assert step > 3
+    assert cluster.writers() == [taker]
+    assert not {*result["acknowledged"]} - cluster.rows(taker)
+
+
+def breaking(opened, counter, error):
+    @contextmanager
+    def connect():
+        with opened() as inner:
+            yield Breaking(inner, counter, error)
+
+    return connect
+
+
+def test_writes_that_do_not_end_are_named_and_the_primary_goes_on(cluster):
+    cluster.carry_out(plan_to(cluster, "db1"))
+    cluster.settle()
+    with cluster.session("db1") as client:
+        client.rows("LOCK TABLES shop.writes WRITE")
+        number = client.value("CONNECTION_ID()")
+        with pytest.raises(
+            AssertionError, match=f"writes do not end .* connection {number} of root"
+        ):
+            cluster.hand_over("db1", "db2", pause_s=1)
+    assert cluster.writers() == ["db1"]
+    cluster.settle()
