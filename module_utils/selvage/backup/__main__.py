@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None, folder: Path = STATE_DIR) -> in
     try:
         settings = fields.read(options.config, target.parse)
         return int(options.serve(options, settings, folder))
-    except (Invalid, lock.Locked, frames.BrokenError, OSError) as error:
+    except lock.Locked:
+        print("selvage-backup: another run is still at work", file=sys.stderr)
+        return 1
+    except (Invalid, frames.BrokenError, OSError) as error:
         print(f"selvage-backup: {error}", file=sys.stderr)
         return 1
 

@@ -20,6 +20,9 @@ _ATTEMPTS: Final = 5
 _WORDS: Final = 4_096
 # What ends a transfer whose length the server did not know; redis-cli cuts it off files alone.
 _MARK_SIZE: Final = 40
+# Redis's data end with a byte and their checksum.
+_END_SIZE: Final = 9
+_TAIL: Final = _MARK_SIZE + _END_SIZE
 _MARK: Final = re.compile(rb"[0-9a-f]{40}")
 _PASSWORD: Final = re.compile(r"^masterauth (\S+)$", re.MULTILINE)
 
@@ -98,11 +101,14 @@ def redis(settings: Redis, out: IO[bytes]) -> None:
     last = b""
     for piece in said_by(words, {"REDISCLI_AUTH": password[1]}):
         last += piece
-        out.write(last[:-_MARK_SIZE])
-        last = last[-_MARK_SIZE:]
-    # A file ends with a byte that is no such character, and its checksum.
-    if _MARK.fullmatch(last) is None:
-        out.write(last)
+        out.write(last[:-_TAIL])
+        last = last[-_TAIL:]
+    # The end of the data has a byte that no such character is.
+    if _MARK.fullmatch(last[-_MARK_SIZE:]):
+        last = last[:-_MARK_SIZE]
+    if last[-_END_SIZE:][:1] != b"\xff":
+        raise FailedError("redis-cli brings no whole file of Redis's")
+    out.write(last)
 
 
 def said_by(words: Sequence[str], environment: Mapping[str, str]) -> Iterator[bytes]:

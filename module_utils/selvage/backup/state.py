@@ -13,7 +13,7 @@ from .manifest import Manifest
 
 State = dict[str, dict[str, Any]]
 _METRICS: Final = (
-    ("last_success_timestamp_seconds", "When the last whole backup of a service began."),
+    ("last_success_timestamp_seconds", "When the last whole backup of a service was there."),
     ("size_bytes", "The size of the last whole backup."),
     ("failures", "Runs since then that brought none."),
 )
