@@ -32,6 +32,8 @@ GROUPS = ("zookeeper", "redis", "mysql", "services", "edge", "controller", "back
 NUMBERED = (("zookeeper", "zookeeper_id", 255), ("mysql", "mysql_server_id", 2**32 - 1))
 # Tiers with data that are backed up.
 BACKED_UP = ("zookeeper", "redis")
+# Their hosts have a registrar.
+ANNOUNCING = {"services", *data_tiers.UNITS}
 OWN_AUTHORITY = ("fabric_ca_certificate", "fabric_ca_key")
 
 
@@ -65,6 +67,8 @@ def fabric_map(
     values = {
         host: values_of(host, variables[host], settings, instead, problems) for host in members
     }
+    for mine in values.values():
+        mine["fabric_services"] = _catalogue(mine["fabric_services"], tiers)
     for host in {*members}.difference(host for host, _ in problems):
         problems += [(host, text) for text in host_problems(values[host], _tiers(host, tiers))]
     problems += address_problems(values)
@@ -121,6 +125,15 @@ def fabric_map(
             for host in members
         },
     }
+
+
+def _catalogue(own: list[Values] | None, tiers: Mapping[str, set[str]]) -> list[Values] | None:
+    """An inventory's catalogue with the data tiers' services, where it has none of that name."""
+    if own is None:
+        return None
+    named = {service["name"] for service in own}
+    added = data_tiers.services({tier for tier, hosts in tiers.items() if hosts})
+    return [*own, *(service for service in added if service["name"] not in named)]
 
 
 def _secrets(settings: Settings, used: set[str]) -> dict[str, list[str]]:
@@ -238,6 +251,7 @@ def _resolved(
                 "__fabric_members",
                 *(f"__fabric_{tier}" for tier in tiers),
                 *(["__fabric_sidecars"] if sidecar else []),
+                *(["__fabric_announcing"] if tiers & ANNOUNCING else []),
                 *(["__fabric_certified"] if authority else []),
                 *(["__fabric_authority"] if authority == host else []),
             }
@@ -266,8 +280,13 @@ def _resolved(
         "zookeeper_hosts": values["fabric_zookeeper_hosts"] or clients,
         "catalogue": [service["name"] for service in values["fabric_services"] or []],
         "services": subscriptions(values),
-        "instances": in_zone(instances, values["fabric_zone"]),
-        "instance_units": values["fabric_instance_units"],
+        "instances": in_zone(
+            [*instances, *data_tiers.instances(tiers, values)], values["fabric_zone"]
+        ),
+        "instance_units": [
+            *values["fabric_instance_units"],
+            *(unit for tier, unit in data_tiers.UNITS.items() if tier in tiers),
+        ],
         "certificates": [
             certificate(entry, host, values["fabric_address"])
             for entry in [*values["fabric_certificates"], *data_tiers.certificates(tiers)]

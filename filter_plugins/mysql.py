@@ -84,7 +84,12 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
         **{"refusals": [], "silent": silent, "waiting": False},
     }
     if isinstance(found, cluster.New):
-        return {**result, "primary": found.first, "new": True}
+        needs = {
+            name: vars(cluster.Need("seed", f"{name} has no data"))
+            for name in members
+            if name != found.first
+        }
+        return {**result, "primary": found.first, "new": True, "needs": needs}
     if isinstance(found, cluster.Unclear):
         holders = [server for server in members.values() if server.holds_data]
         strangers = {
@@ -102,6 +107,28 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
     return {**result, "primary": found.server.name, "resting": found.resting, "needs": needs}
 
 
+def mysql_restarts(
+    members: Iterable[Mapping[str, Any]],
+    primary: str | None,
+    hosts: Iterable[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """Who of this run's hosts runs with other settings than it has, the primary last."""
+    asked = set(hosts)
+    names = [member["name"] for member in members if member["name"] in asked]
+    outdated = [name for name in names if _outdated(hostvars[name])]
+    return sorted(outdated, key=lambda name: name == primary)
+
+
+def _outdated(facts: Mapping[str, Any]) -> bool:
+    """By what a host's tasks found: checksums of what runs; in check mode what would be written."""
+    if facts["__mysql_seeding"]["stat"]["exists"] or facts["__mysql_start"].get("changed", False):
+        return False
+    results = [facts[f"__mysql_{name}"] for name in ("settings", "unit")]
+    differs = facts["__mysql_current"].get("rc", 0) != 0
+    return differs or any(result.get("changed", False) for result in results)
+
+
 def mysql_seeded_state(said: Mapping[str, Any], position: str) -> str:
     """`gtid_binlog_state` for a server seeded at the position, by what its source said before."""
     variables = said["variables"]
@@ -115,6 +142,18 @@ def mysql_replicates(said: Mapping[str, Any]) -> bool:
     return replication is not None and replication.runs
 
 
+def mysql_settled(said: Mapping[str, Any]) -> bool:
+    """Whether a server that was restarted answers, and a replica replicates, or says why not."""
+    server = servers.parse("", "", PORT, said)
+    replication = server.replication
+    return server.problem is None and (
+        replication is None
+        or replication.runs
+        or replication.error is not None
+        or replication.no_entry is not None
+    )
+
+
 class FilterModule:
     """Tells Ansible which filters are here."""
 
@@ -125,5 +164,7 @@ class FilterModule:
             "mysql_cluster": mysql_cluster,
             "mysql_problems": mysql_problems,
             "mysql_replicates": mysql_replicates,
+            "mysql_restarts": mysql_restarts,
             "mysql_seeded_state": mysql_seeded_state,
+            "mysql_settled": mysql_settled,
         }

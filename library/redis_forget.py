@@ -24,46 +24,8 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing that a diff could show.
+extends_documentation_fragment: [redis.access, redis.members]
 options:
-  members:
-    description: All members. The first one is the primary while there is no data anywhere.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: The member's name, for messages.
-        type: str
-        required: true
-      address:
-        description: Its IPv4 address.
-        type: str
-        required: true
-  port:
-    description: The port of the servers, with TLS.
-    type: int
-    required: true
-  sentinel_port:
-    description: The port of the Sentinels, with TLS.
-    type: int
-    required: true
-  user:
-    description: The user of Redis and Sentinel who asks.
-    type: str
-    required: true
-  passwords:
-    description: The user's password, or two while they rotate; the first one that is taken counts.
-    type: list
-    elements: str
-    required: true
-  ca:
-    description: The file with the CA that signed the certificates of the servers.
-    type: path
-    required: true
-  timeout:
-    description: Seconds for each answer.
-    type: int
-    default: 5
   wait:
     description: Seconds to wait until a Sentinel knows all members again.
     type: int
@@ -94,13 +56,12 @@ forgotten:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.fields import Fields, Invalid
-from ansible.module_utils.selvage.redis import arguments, forget, members
+from ansible.module_utils.selvage.redis import arguments, forget
 from ansible.module_utils.selvage.redis.client import FailedError
 from ansible.module_utils.selvage.redis.topology import UndecidedError
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **arguments.MEMBERS,
-    **arguments.ACCESS,
     "wait": {"type": "int", "default": 60},
 }
 
@@ -109,16 +70,8 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     given = module.params
     try:
-        listed, ports = arguments.members(given)
-        access = arguments.access(given)
         wait_s = Fields(given, "").integer("wait", 1, 86_400)
-        gone = forget.forget(
-            lambda: members.look(listed, ports, access),
-            ports,
-            access,
-            wait_s,
-            dry_run=module.check_mode,
-        )
+        gone = forget.forget(*arguments.everybody(given), wait_s, dry_run=module.check_mode)
     except (Invalid, FailedError, forget.StillKnownError, UndecidedError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(gone), forgotten=gone)

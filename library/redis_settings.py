@@ -16,47 +16,7 @@ description:
 version_added: "1.0.0"
 author:
   - Selvage
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is set.
-  diff_mode:
-    support: full
-    description: Former and new values, of O(secrets) the names alone.
-options:
-  address:
-    description: The IPv4 address to ask.
-    type: str
-    required: true
-  port:
-    description: The port to ask, with TLS.
-    type: int
-    required: true
-  user:
-    description: The user of Redis and Sentinel who asks.
-    type: str
-    required: true
-  passwords:
-    description: The user's password, or two while they rotate; the first one that is taken counts.
-    type: list
-    elements: str
-    required: true
-  ca:
-    description: The file with the CA that signed the certificates of the servers.
-    type: path
-    required: true
-  timeout:
-    description: Seconds for each answer.
-    type: int
-    default: 5
-  settings:
-    description: Settings by name, with their values as C(CONFIG GET) gives them.
-    type: dict
-    required: true
-  secrets:
-    description: Settings whose values are never shown.
-    type: dict
-    default: {}
+extends_documentation_fragment: [redis.access, redis.one, redis.settings]
 """
 
 EXAMPLES = r"""
@@ -75,11 +35,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-names:
-  description: What differed, by name.
-  type: list
-  elements: str
-  returned: success
 restart:
   description: The names of what only a restart changes; the module does not restart.
   type: list
@@ -90,15 +45,12 @@ restart:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.fields import Invalid
 from ansible.module_utils.selvage.redis import arguments, tell
-from ansible.module_utils.selvage.redis.client import Client, FailedError
+from ansible.module_utils.selvage.redis.client import FailedError
 from ansible.module_utils.selvage.redis.facts import OddError
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "address": {"type": "str", "required": True},
-    "port": {"type": "int", "required": True},
-    **arguments.ACCESS,
-    "settings": {"type": "dict", "required": True},
-    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    **arguments.ONE,
+    **arguments.SETTINGS,
 }
 
 
@@ -106,23 +58,16 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     given = module.params
     try:
-        with Client(given["address"], given["port"], arguments.access(given)) as client:
+        with arguments.client(given) as client:
             told = tell.server_settings(
                 client,
-                {name: str(value) for name, value in given["settings"].items()},
+                arguments.settings(given),
                 given["secrets"],
                 dry_run=module.check_mode,
             )
     except (Invalid, FailedError, OddError) as error:
         module.fail_json(msg=f"redis-server on {given['address']}:{given['port']}: {error}")
-    lines = "".join(f"{name}: {old}\n" for name, (old, _) in told.lines.items() if old)
-    after = "".join(f"{name}: {new}\n" for name, (_, new) in told.lines.items() if new)
-    module.exit_json(
-        changed=bool(told.lines),
-        names=list(told.lines),
-        restart=told.restart,
-        diff={"before": lines, "after": after},
-    )
+    module.exit_json(restart=told.restart, **told.result())
 
 
 if __name__ == "__main__":

@@ -25,46 +25,8 @@ attributes:
   diff_mode:
     support: none
     description: Nothing is ever changed.
+extends_documentation_fragment: [redis.access, redis.members]
 options:
-  members:
-    description: All members. The first one is the primary while there is no data anywhere.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: The member's name, for messages.
-        type: str
-        required: true
-      address:
-        description: Its IPv4 address.
-        type: str
-        required: true
-  port:
-    description: The port of the servers, with TLS.
-    type: int
-    required: true
-  sentinel_port:
-    description: The port of the Sentinels, with TLS.
-    type: int
-    required: true
-  user:
-    description: The user of Redis and Sentinel who asks.
-    type: str
-    required: true
-  passwords:
-    description: The user's password, or two while they rotate; the first one that is taken counts.
-    type: list
-    elements: str
-    required: true
-  ca:
-    description: The file with the CA that signed the certificates of the servers.
-    type: path
-    required: true
-  timeout:
-    description: Seconds for each answer.
-    type: int
-    default: 5
   new:
     description: Names of the members that are known to hold no data.
     type: list
@@ -130,7 +92,6 @@ from ansible.module_utils.selvage.redis import arguments, members, topology
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **arguments.MEMBERS,
-    **arguments.ACCESS,
     "new": {"type": "list", "elements": "str", "default": []},
     "among": {"type": "list", "elements": "str", "default": []},
     "expect": {
@@ -144,14 +105,13 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def run(parameters: dict[str, Any]) -> dict[str, Any]:
     """The result; raises what says why there is none."""
-    listed, ports = arguments.members(parameters)
-    access = arguments.access(parameters)
+    ask, ports, _ = arguments.everybody(parameters)
     wait_s = Fields(parameters, "").integer("wait", 0, 86_400)
     expect = parameters["expect"]
-    among = parameters["among"] or [one.name for one in listed]
+    among = parameters["among"] or [one["name"] for one in parameters["members"]]
 
     if expect == "login":
-        seen = members.look(listed, ports, access)
+        seen = ask()
         if refusals := [f"{one.member.name} {text}" for one in seen for text in one.refusals]:
             raise Invalid(f"{'; '.join(refusals)}: correct the password, or the certificate")
         return {"members": [described(one) for one in seen]}
@@ -164,9 +124,7 @@ def run(parameters: dict[str, Any]) -> dict[str, Any]:
         )
         return found
 
-    seen, at, problems = members.settle(
-        lambda: members.look(listed, ports, access), wrong, parameters["new"], wait_s
-    )
+    seen, at, problems = members.settle(ask, wrong, parameters["new"], wait_s)
     if problems:
         raise Invalid(f"{'; '.join(problems)} (waited {wait_s} s): repair this first")
     primary = next(one.member for one in seen if one.member.address == at.address)

@@ -23,32 +23,8 @@ attributes:
   diff_mode:
     support: full
     description: The names of users that change.
+extends_documentation_fragment: [redis.access, redis.one]
 options:
-  address:
-    description: The IPv4 address to ask.
-    type: str
-    required: true
-  port:
-    description: The port to ask, with TLS.
-    type: int
-    required: true
-  user:
-    description: The user of Redis and Sentinel who asks.
-    type: str
-    required: true
-  passwords:
-    description: The user's password, or two while they rotate; the first one that is taken counts.
-    type: list
-    elements: str
-    required: true
-  ca:
-    description: The file with the CA that signed the certificates of the servers.
-    type: path
-    required: true
-  timeout:
-    description: Seconds for each answer.
-    type: int
-    default: 5
   users:
     description: The users.
     type: list
@@ -63,7 +39,11 @@ options:
         description: The SHA-256 of the password, or of both while it rotates.
         type: list
         elements: str
-        required: true
+        default: []
+      nopass:
+        description: Whether any password lets in, instead of O(users[].hashes).
+        type: bool
+        default: false
       keys:
         description: Patterns of keys.
         type: list
@@ -98,35 +78,23 @@ EXAMPLES = r"""
       - {name: orders, hashes: ["{{ digest }}"], keys: ["orders:*"], commands: "+@read +@write"}
 """
 
-RETURN = r"""
-names:
-  description: What differed, by name.
-  type: list
-  elements: str
-  returned: success
-restart:
-  description: The names of what only a restart changes; the module does not restart.
-  type: list
-  elements: str
-  returned: success
-"""
+RETURN = "{}"
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.fields import Invalid
 from ansible.module_utils.selvage.redis import arguments, tell, users
-from ansible.module_utils.selvage.redis.client import Client, FailedError
+from ansible.module_utils.selvage.redis.client import FailedError
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "address": {"type": "str", "required": True},
-    "port": {"type": "int", "required": True},
-    **arguments.ACCESS,
+    **arguments.ONE,
     "users": {
         "type": "list",
         "elements": "dict",
         "required": True,
         "options": {
             "name": {"type": "str", "required": True},
-            "hashes": {"type": "list", "elements": "str", "required": True, "no_log": True},
+            "hashes": {"type": "list", "elements": "str", "default": [], "no_log": True},
+            "nopass": {"type": "bool", "default": False, "no_log": False},
             "keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "channels": {"type": "list", "elements": "str", "default": []},
             "commands": {"type": "str", "default": "-@all"},
@@ -141,18 +109,11 @@ def main() -> None:
     given = module.params
     try:
         wanted = users.parse(given["users"], "users")
-        with Client(given["address"], given["port"], arguments.access(given)) as client:
+        with arguments.client(given) as client:
             told = tell.accounts(client, wanted, exact=given["exact"], dry_run=module.check_mode)
     except (Invalid, FailedError) as error:
         module.fail_json(msg=f"{given['address']}:{given['port']}: {error}")
-    lines = "".join(f"{name}: {old}\n" for name, (old, _) in told.lines.items() if old)
-    after = "".join(f"{name}: {new}\n" for name, (_, new) in told.lines.items() if new)
-    module.exit_json(
-        changed=bool(told.lines),
-        names=list(told.lines),
-        restart=told.restart,
-        diff={"before": lines, "after": after},
-    )
+    module.exit_json(**told.result())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from plugin_utils.settings import Problem, Values
@@ -12,6 +12,10 @@ REDIS_MEMBERS = 3
 MYSQL_PORT = 3306
 # Where a new replica takes the primary's data (role mysql).
 MYSQL_SEED_PORT = 4444
+# Role certificates has it on every host.
+AUTHORITY = "/etc/selvage/tls/ca.pem"
+# At shutdown they stop after the registrar has taken them out.
+UNITS = {"redis": "redis-server.service", "mysql": "mariadb.service"}
 PROFILES = {"redis": "cache", "mysql": "database"}
 # Role mysql has no default for either: the first is the cluster's beginning, the second decides
 # between writes that wait and writes that may be lost.
@@ -54,7 +58,62 @@ def tier_problems(tiers: Mapping[str, set[str]], values: Mapping[str, Values]) -
     return problems
 
 
-def ports(tiers: Iterable[str], values: Values) -> dict[int, str]:
+def services(tiers: Collection[str]) -> list[dict[str, Any]]:
+    """What the fabric adds to the catalogue for its data tiers, so that applications find them."""
+    found: list[dict[str, Any]] = []
+    if "redis" in tiers:
+        check = {"type": "redis", "user": "check", "ca": AUTHORITY}
+        found += [_primary("redis", 6379, check), _replica("redis", 6380, check)]
+    if "mysql" in tiers:
+        check = {"type": "mysql", "user": "haproxy_check"}
+        found += [_primary("mysql", 3307, check), _replica("mysql", 3306, check)]
+    return found
+
+
+def _primary(tier: str, port: int, check: Values) -> dict[str, Any]:
+    """One server at most, and none where there is no primary."""
+    return {
+        "name": f"{tier}-primary",
+        **_service(port),
+        "check": {**check, "role": "primary", "interval": "1s", "rise": 1, "fall": 1},
+        "guards": {"max_servers": 1, "allow_empty": True},
+        # Whoever stopped being the primary takes no writes any more.
+        "drain": "0s",
+    }
+
+
+def _replica(tier: str, port: int, check: Values) -> dict[str, Any]:
+    return {
+        "name": f"{tier}-replica",
+        **_service(port),
+        "check": {**check, "role": "replica", "interval": "1s", "rise": 1, "fall": 2},
+    }
+
+
+def _service(port: int) -> dict[str, Any]:
+    # As long as MySQL's own wait_timeout: applications keep connections that rest.
+    return {"port": port, "mode": "tcp", "timeouts": {"client": "8h", "server": "8h"}}
+
+
+def instances(tiers: Collection[str], values: Values) -> list[dict[str, Any]]:
+    """What the registrar of a member announces: the roles that its server has at the moment."""
+    found = []
+    if "redis" in tiers:
+        check = {"type": "redis", "user": "check", "ca": AUTHORITY}
+        found += _roles("redis", int(values["redis_port"]), check)
+    if "mysql" in tiers:
+        found += _roles("mysql", MYSQL_PORT, {"type": "mysql"})
+    return found
+
+
+def _roles(tier: str, port: int, check: Values) -> list[dict[str, Any]]:
+    return [
+        {"service": f"{tier}-{role}", "port": port, "check": {**check, "role": role}}
+        for role in ("primary", "replica")
+    ]
+
+
+def ports(tiers: Collection[str], values: Values) -> dict[int, str]:
     """The ports on which this host's data tiers listen, at its own address."""
     found = {}
     if "redis" in tiers:
@@ -65,7 +124,7 @@ def ports(tiers: Iterable[str], values: Values) -> dict[int, str]:
     return found
 
 
-def rules(tiers: Iterable[str], values: Values, mysql: Iterable[str]) -> list[dict[str, Any]]:
+def rules(tiers: Collection[str], values: Values, mysql: Iterable[str]) -> list[dict[str, Any]]:
     """The firewall's rules for them; `mysql` are the addresses of MySQL's members."""
     found: list[dict[str, Any]] = []
     if "redis" in tiers:
@@ -80,15 +139,19 @@ def rules(tiers: Iterable[str], values: Values, mysql: Iterable[str]) -> list[di
     return found
 
 
-def certificates(tiers: Iterable[str]) -> list[dict[str, Any]]:
-    """The certificates of their servers, which the roles look for under these names."""
+def certificates(tiers: Collection[str]) -> list[dict[str, Any]]:
+    """The certificates of their servers, which the roles look for under these names.
+
+    Each is for 127.0.0.1, too: that is where applications connect to, and the sidecar passes on.
+    """
+    here = {"names": ["localhost"], "addresses": ["127.0.0.1"], "mode": "0640"}
     found: list[dict[str, Any]] = []
     if "redis" in tiers:
         # Its own role lets it load a new one: nobody else has the password.
-        found.append({"name": "redis", "group": "redis", "mode": "0640"})
+        found.append({"name": "redis", "group": "redis", **here})
     if "mysql" in tiers:
         load = {"unit": "mariadb.service", "load": ["mariadb", "--execute=FLUSH SSL"]}
-        found.append({"name": "mysql", "group": "mysql", "mode": "0640", **load})
+        found.append({"name": "mysql", "group": "mysql", **here, **load})
     return found
 
 

@@ -11,7 +11,7 @@ from selvage.fields import Fields, Invalid, unique
 from selvage.redis import users
 
 # The role's own users: nobody else may be called so.
-RESERVED = ("selvage", "replication", "sentinel")
+RESERVED = ("selvage", "replication", "sentinel", "check")
 # Settings that the role makes from other inputs, or that belong to Redis.
 _TAKEN = re.compile(
     r"aclfile|bind|dir|enable-.*|include|loadmodule|masterauth|masteruser|port|protected-mode"
@@ -27,7 +27,7 @@ def hashed_users(given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
         {
             **{name: value for name, value in user.items() if name != "passwords"},
-            "hashes": [users.hashed(str(password)) for password in user["passwords"]],
+            "hashes": [users.hashed(str(password)) for password in user.get("passwords", [])],
         }
         for user in given
     ]

@@ -28,16 +28,24 @@ def optional(**fields):
     return st.fixed_dictionaries({}, optional=fields)
 
 
+users = st.from_regex(r"[A-Za-z0-9._-]{1,32}", fullmatch=True)
+roles = st.sampled_from(["primary", "replica"])
+CA_FILE = "/etc/selvage/tls/ca.pem"
 checks = {
     "http": optional(
         type=st.just("http"), path=st.from_regex(r"/[A-Za-z0-9._~:@&=+,%/?-]{0,40}", fullmatch=True)
     ),
     "tcp": st.fixed_dictionaries({"type": st.just("tcp")}),
-    "mysql": st.fixed_dictionaries(
-        {"type": st.just("mysql")},
-        optional={"user": st.from_regex(r"[A-Za-z0-9._-]{1,32}", fullmatch=True)},
+    "mysql": st.fixed_dictionaries({"type": st.just("mysql")}, optional={"user": users})
+    | st.fixed_dictionaries(
+        {"type": st.just("mysql"), "role": roles, "user": users},
+        optional={"flavour": st.sampled_from(["mariadb", "mysql"])},
     ),
-    "redis": st.fixed_dictionaries({"type": st.just("redis")}),
+    "redis": st.fixed_dictionaries({"type": st.just("redis")})
+    | st.fixed_dictionaries(
+        {"type": st.just("redis"), "role": roles},
+        optional={"user": users, "ca": st.just(CA_FILE)},
+    ),
 }
 
 

@@ -12,28 +12,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .fields import Fields, Invalid, unique
+from .healthcheck import Check, parse_check
 
 # A znode's name, a proxy's in HAProxy, and a part of file names: the same everywhere.
 SERVICE_NAME: Final = r"[a-z0-9][a-z0-9_-]{0,62}"
-_URI: Final = r"/[A-Za-z0-9._~:@&=+,%/?-]{0,254}"
-_USER: Final = r"[A-Za-z0-9._-]{1,32}"
 _WORD: Final = r"[A-Za-z0-9._-]{1,63}"
 MAX_CONNECTIONS: Final = 1_000_000
 # HAProxy's configuration manual, `weight`. Registrations may hold more: shares of their service.
 WEIGHT_MAX: Final = 256
-
-
-@dataclass(frozen=True)
-class Check:
-    """HAProxy's health check of each server. `path` is empty and `user` None where unused."""
-
-    type: str = "http"
-    path: str = "/health"
-    interval_ms: int = 2_000
-    timeout_ms: int = 1_000
-    rise: int = 2
-    fall: int = 3
-    user: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +130,7 @@ def _service(entry: Fields) -> Service:
         balance=entry.choice(
             "balance", ("roundrobin", "leastconn", "first", "random", "source"), "roundrobin"
         ),
-        check=_check(entry.table("check"), mode),
+        check=parse_check(entry.table("check"), mode),
         timeouts=_timeouts(entry.table("timeouts")),
         breaker=_breaker(entry.table("breaker"), mode),
         instance_port=_optional_integer(entry, "instance_port", 65_535),
@@ -162,33 +148,6 @@ def _service(entry: Fields) -> Service:
         raise entry.fail("zone.others", "has no effect with guards.max_servers: 1; leave it out")
     entry.done()
     return service
-
-
-def _check(fields: Fields, mode: str) -> Check:
-    kind = fields.choice(
-        "type", ("http", "tcp", "mysql", "redis"), "http" if mode == "http" else "tcp"
-    )
-    if mode == "http" and kind not in ("http", "tcp"):
-        raise fields.fail("type", f"{kind} needs mode tcp")
-    for name, needed in (("path", "http"), ("user", "mysql")):
-        if fields.has(name) and kind != needed:
-            raise fields.fail(name, f"belongs to type {needed}, but the type is {kind}")
-    path = fields.text("path", _URI, "a path such as /health, without spaces or quotes", "/health")
-    check = Check(
-        type=kind,
-        path=path if kind == "http" else "",
-        interval_ms=fields.duration("interval", "50ms", "5m", "2s"),
-        timeout_ms=fields.duration("timeout", "10ms", "5m", "1s"),
-        rise=fields.integer("rise", 1, 100, 2),
-        fall=fields.integer("fall", 1, 100, 3),
-        user=(
-            fields.text("user", _USER, "letters, digits, dots, - and _, at most 32")
-            if fields.has("user")
-            else None
-        ),
-    )
-    fields.done()
-    return check
 
 
 def _timeouts(fields: Fields) -> Timeouts:

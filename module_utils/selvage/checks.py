@@ -3,7 +3,7 @@
 A check never raises for what the other side does or fails to do; `CheckResult.detail` says it.
 The time limit is one deadline for the whole attempt: a server that sends a byte now and then
 does not extend it. Sources of the rules: HAProxy's configuration manual, `option httpchk`,
-`option redis-check`, `option mysql-check`.
+`option redis-check`, `option mysql-check`, `tcp-check expect`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from .catalogue import Service
+from .dialogue import dialogue
 from .formats.grammar import printable
-from .system.tcp import connect
+from .healthcheck import Check
+from .system import tls
+from .system.conversation import HEAD_BYTES, over_tcp
 
-_HEAD_BYTES: Final = 4096
-# HAProxy's buffer, tune.bufsize.
-_HEADER_BYTES: Final = 16_384
-_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _OUTPUT_BYTES: Final = 4096
 _DETAIL_CHARACTERS: Final = 200
 _MYSQL_ERROR: Final = 0xFF
@@ -43,53 +42,71 @@ class CheckResult:
 def tcp(address: str, port: int, timeout_s: float) -> CheckResult:
     """Healthy when the connection is accepted."""
     try:
-        with _Conversation(address, port, timeout_s):
+        with over_tcp(address, port, timeout_s):
             return CheckResult(True, "connected")
     except OSError as error:
-        return _failed(error, timeout_s)
+        return failed(error, timeout_s)
 
 
 def http(address: str, port: int, path: str, timeout_s: float) -> CheckResult:
     """`GET path`; healthy when the answer's status is 2xx or 3xx. Redirects are not followed."""
     try:
-        with _Conversation(address, port, timeout_s) as conversation:
+        with over_tcp(address, port, timeout_s) as conversation:
             conversation.send(f"GET {path} HTTP/1.0\r\nConnection: close\r\n\r\n".encode())
             line = conversation.line()
             status = re.match(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: |\r?$)", line)
             if status is None:
-                return CheckResult(False, _one_line("not an HTTP answer", line))
+                return CheckResult(False, one_line("not an HTTP answer", line))
             conversation.header()
     except OSError as error:
-        return _failed(error, timeout_s)
+        return failed(error, timeout_s)
     return CheckResult(status[1][:1] in b"23", f"HTTP {status[1].decode()}")
 
 
 def redis(address: str, port: int, timeout_s: float) -> CheckResult:
     """`PING`; healthy when the answer is `+PONG`."""
     try:
-        with _Conversation(address, port, timeout_s) as conversation:
+        with over_tcp(address, port, timeout_s) as conversation:
             conversation.send(b"PING\r\n")
             line = conversation.line()
     except OSError as error:
-        return _failed(error, timeout_s)
-    return CheckResult(line == b"+PONG\r", _one_line("answered", line))
+        return failed(error, timeout_s)
+    return CheckResult(line == b"+PONG\r", one_line("answered", line))
 
 
 def mysql(address: str, port: int, timeout_s: float) -> CheckResult:
     """Read the server's first packet; healthy when it is a handshake and not an error."""
     try:
-        with _Conversation(address, port, timeout_s) as conversation:
+        with over_tcp(address, port, timeout_s) as conversation:
             length = int.from_bytes(conversation.exactly(4)[:3], "little")
-            packet = conversation.exactly(min(length, _HEAD_BYTES))
+            packet = conversation.exactly(min(length, HEAD_BYTES))
     except OSError as error:
-        return _failed(error, timeout_s)
+        return failed(error, timeout_s)
     if not packet:
         return CheckResult(False, "not a MySQL handshake: an empty packet")
     if packet[0] == _MYSQL_ERROR:
-        return CheckResult(False, _one_line("MySQL error", packet[3:]))
+        return CheckResult(False, one_line("MySQL error", packet[3:]))
     if packet[0] not in (9, 10):  # the two versions of the handshake
-        return CheckResult(False, _one_line("not a MySQL handshake", packet))
-    return CheckResult(True, _one_line("MySQL", packet[1:].split(b"\0", 1)[0]))
+        return CheckResult(False, one_line("not a MySQL handshake", packet))
+    return CheckResult(True, one_line("MySQL", packet[1:].split(b"\0", 1)[0]))
+
+
+def role(address: str, port: int, check: Check, timeout_s: float) -> CheckResult:
+    """Say what HAProxy says, and judge the answers as it does."""
+    meaning = ""
+    try:
+        with over_tcp(address, port, timeout_s, check.ca) as conversation:
+            for step in dialogue(check):
+                conversation.send(step.say)
+                answer = conversation.until(step.expect)
+                if re.search(step.expect, answer) is None:
+                    known = (words for other, words in step.others.items()
+                             if re.search(other, answer))  # fmt: skip
+                    return CheckResult(False, next(known, None) or one_line("answered", answer))
+                meaning = step.meaning
+    except OSError as error:
+        return failed(error, timeout_s)
+    return CheckResult(True, meaning)
 
 
 def execute(command: Sequence[str], timeout_s: float) -> CheckResult:
@@ -108,7 +125,7 @@ def execute(command: Sequence[str], timeout_s: float) -> CheckResult:
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        return CheckResult(False, _one_line("cannot run", f"{command[0]}: {error}".encode()))
+        return CheckResult(False, one_line("cannot run", f"{command[0]}: {error}".encode()))
     with process:
         assert process.stdout is not None  # noqa: S101 - Popen with PIPE has one
         try:
@@ -119,12 +136,14 @@ def execute(command: Sequence[str], timeout_s: float) -> CheckResult:
     if output is None:
         return CheckResult(False, f"no result within {timeout_s:g} s")
     code = process.returncode
-    return CheckResult(code == 0, _one_line(f"exit {code}", output))
+    return CheckResult(code == 0, one_line(f"exit {code}", output))
 
 
 def probe(service: Service, address: str, port: int) -> CheckResult:
     """Run a catalogue service's own check once, as HAProxy would."""
     timeout_s = service.check.timeout_ms / 1000
+    if service.check.role is not None:
+        return role(address, port, service.check, timeout_s)
     if service.check.type == "http":
         return http(address, port, service.check.path, timeout_s)
     return {"tcp": tcp, "redis": redis, "mysql": mysql}[service.check.type](
@@ -158,67 +177,14 @@ def _output_until_exit(pid: int, pipe: int, deadline: float) -> bytes | None:
                 return None
 
 
-class _Conversation:
-    """One TCP connection under one deadline. Everything raises OSError, TimeoutError included."""
-
-    def __init__(self, address: str, port: int, timeout_s: float) -> None:
-        self._deadline = time.monotonic() + timeout_s
-        self._socket = connect(address, port, timeout_s)
-        self._received = b""
-
-    def __enter__(self) -> _Conversation:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def send(self, data: bytes) -> None:
-        self._socket.settimeout(self._left())
-        self._socket.sendall(data)
-
-    def line(self) -> bytes:
-        """The first line without its newline, at most `_HEAD_BYTES` long."""
-        while b"\n" not in self._received:
-            if len(self._received) >= _HEAD_BYTES:
-                raise OSError("the first line does not end")
-            self._receive(_HEAD_BYTES)
-        return self._received.split(b"\n", 1)[0]
-
-    def header(self) -> None:
-        """Wait for the blank line, without which HAProxy takes no answer for healthy."""
-        while _BLANK_LINE.search(self._received) is None:
-            if len(self._received) >= _HEADER_BYTES:
-                raise OSError("the header does not end")
-            self._receive(_HEADER_BYTES)
-
-    def exactly(self, size: int) -> bytes:
-        """The next `size` bytes."""
-        while len(self._received) < size:
-            self._receive(size - len(self._received))
-        data, self._received = self._received[:size], self._received[size:]
-        return data
-
-    def _receive(self, size: int) -> None:
-        self._socket.settimeout(self._left())
-        data = self._socket.recv(size)
-        if not data:
-            raise ConnectionResetError("closed without a complete answer")
-        self._received += data
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-
-def _failed(error: OSError, timeout_s: float) -> CheckResult:
+def failed(error: OSError, timeout_s: float) -> CheckResult:
+    """What became of an attempt that had no end."""
     if isinstance(error, TimeoutError):
         return CheckResult(False, f"no answer within {timeout_s:g} s")
-    return CheckResult(False, _one_line(error.strerror or str(error)))
+    return CheckResult(False, one_line(tls.reason(error)))
 
 
-def _one_line(what: str, data: bytes = b"") -> str:
+def one_line(what: str, data: bytes = b"") -> str:
     """`what: data` as one printable, bounded line: the data comes from anywhere."""
     text = " ".join(data.decode("latin-1").split())
     return printable(f"{what}: {text}" if text else what, _DETAIL_CHARACTERS)

@@ -17,7 +17,6 @@ read_only = ON
 skip_name_resolve = ON
 innodb_buffer_pool_size = 32M
 innodb_log_file_size = 16M
-innodb_flush_log_at_trx_commit = 0
 performance_schema = OFF
 """
 

@@ -31,8 +31,8 @@ def role_users(name: str) -> list[users.User]:
     given = []
     for entry in VARS[name]:
         entry = dict(entry)
-        variable = entry.pop("passwords").strip("{} ")
-        entry["hashes"] = [users.hashed(PASSWORDS[variable])]
+        if variable := entry.pop("passwords", "").strip("{} "):
+            entry["hashes"] = [users.hashed(PASSWORDS[variable])]
         given.append(entry)
     return users.parse(given, name)
 
@@ -118,8 +118,8 @@ class Server(Program):
 
     def close(self) -> None:
         super().close()
-        if ROOT:
-            Path(f"{ROOT}{self.folder}").rmdir()
+        if (inside := Path(f"{ROOT}{self.folder}")).exists():
+            inside.rmdir()
 
 
 class Cluster:

@@ -4,9 +4,10 @@ import subprocess
 
 import pytest
 from hypothesis import given, settings
+from redis_members import Authority
 
 from selvage.haproxy.text import render
-from strategies import plan_world, text_of, worlds
+from strategies import CA_FILE, plan_world, text_of, worlds
 
 # Defaults for mode http, as Debian ships them: a service in mode tcp must not need others.
 BASE = """\
@@ -32,9 +33,10 @@ def accept(tmp_path_factory):
     folder = tmp_path_factory.mktemp("haproxy")
     base, services = folder / "haproxy.cfg", folder / "services.cfg"
     base.write_text(BASE)
+    authority = Authority()
 
     def check(text):
-        services.write_text(text)
+        services.write_text(text.replace(CA_FILE, str(authority.ca)))
         result = subprocess.run(
             ["haproxy", "-c", "-f", base, "-f", services],
             capture_output=True,
@@ -45,7 +47,8 @@ def accept(tmp_path_factory):
         assert result.returncode == 0, result.stderr + text
         assert "WARNING" not in result.stderr, result.stderr + text
 
-    return check
+    yield check
+    authority.close()
 
 
 @settings(max_examples=100)

@@ -192,6 +192,26 @@ def test_a_member_more_and_one_less_keep_the_others_ids(cluster):
     assert {one.member.name: one.watch.id for one in cluster.look()} == ids
 
 
+def test_health_checks_ask_the_role_without_a_password_and_nothing_else(cluster):
+    access = replace(cluster.access, user="check", passwords=("whatever",))
+    with cluster.client("redis1", access=access) as client:
+        assert client.ask("PING") == "PONG"
+        assert client.items("ROLE")[0] in ("master", "slave")
+        assert "role:" in client.text("INFO", "replication")
+        for words in (("GET", "key"), ("CONFIG", "GET", "*"), ("CLIENT", "LIST"), ("ACL", "LIST")):
+            with pytest.raises(RefusedError, match="no permissions"):
+                client.ask(*words)
+    accounts = role_users("__redis_server_users")
+    with cluster.client("redis1") as client:
+        assert not tell.accounts(client, accounts, exact=True, dry_run=False).lines
+        client.ask("ACL", "SETUSER", "check", "resetpass", ">a-password-that-nobody-knows")
+        told = tell.accounts(client, accounts, exact=False, dry_run=False)
+        assert set(told.lines) == {"user check"}
+        assert not tell.accounts(client, accounts, exact=True, dry_run=False).lines
+    with pytest.raises(RefusedError):
+        cluster.client("redis1", sentinel=True, access=access)
+
+
 @pytest.mark.parametrize("sentinel", [False, True])
 def test_users_rotate_with_both_passwords_meanwhile(cluster, sentinel):
     accounts = role_users("__redis_sentinel_users" if sentinel else "__redis_server_users")

@@ -278,6 +278,7 @@ def test_a_failing_check_deregisters_at_once_and_a_passing_one_registers(
     path = started(registrar, reader, instance, turn_s=3_600, verify_s=3_600)
     instance.healthy = False
     wait_for(lambda: not reader.exists(path))
+    wait_for(lambda: "; not healthy: inventory (HTTP 503)" in "".join(registrar.said))
     instance.healthy = True
     wait_for(lambda: reader.exists(path))
 

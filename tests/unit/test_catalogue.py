@@ -184,6 +184,28 @@ def test_check_users_are_plain(user):
 
 
 @pytest.mark.parametrize(
+    "path", ["", "ca.pem", "/a b", "/a\n", "/a'", '/"', "/#", "/a\\", "/$HOME", "/a;b", "/a" * 128]
+)
+def test_files_of_a_ca_are_plain(path):
+    check = {"type": "redis", "role": "primary", "ca": path}
+    message = refused_with(mode="tcp", check=check)
+    assert message.startswith("services[0].check.ca: expected an absolute path of letters")
+
+
+def test_checks_that_ask_for_a_role():
+    redis = {"type": "redis", "role": "replica", "user": "check", "ca": "/etc/selvage/tls/ca.pem"}
+    assert parse(mode="tcp", check=redis).check == Check(
+        "redis", "", user="check", role="replica", ca="/etc/selvage/tls/ca.pem"
+    )
+    mysql = {"type": "mysql", "role": "primary", "user": "haproxy_check"}
+    expected = Check("mysql", "", user="haproxy_check", role="primary", flavour="mariadb")
+    assert parse(mode="tcp", check=mysql).check == expected
+    # Without a role they are what they were.
+    assert parse(mode="tcp", check={"type": "redis"}).check == Check("redis", "")
+    assert parse(mode="tcp", check={"type": "mysql"}).check == Check("mysql", "")
+
+
+@pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"mode": "udp"}, "mode: expected one of http, tcp, got udp"),
@@ -196,7 +218,27 @@ def test_check_users_are_plain(user):
         ),
         (
             {"check": {"user": "a"}},
-            "check.user: belongs to type mysql, but the type is http",
+            "check.user: belongs to type mysql or redis, but the type is http",
+        ),
+        *(
+            ({"mode": "tcp", "check": check}, f"check.{message}")
+            for check, message in (
+                ({"role": "primary"}, "role: belongs to type mysql or redis, but the type is tcp"),
+                ({"type": "redis", "role": "master"}, "role: expected one of primary, replica"),
+                ({"type": "redis", "user": "a"}, "user: has no effect without role: primary or"),
+                ({"type": "redis", "ca": "/a"}, "ca: has no effect without role: primary or"),
+                ({"type": "mysql", "flavour": "mysql"}, "flavour: has no effect without role"),
+                ({"type": "mysql", "role": "replica"}, "user: is required with a role"),
+                ({"type": "mysql", "ca": "/a"}, "ca: belongs to type redis, but the type is mysql"),
+                (
+                    {"type": "redis", "role": "primary", "flavour": "mysql"},
+                    "flavour: belongs to type mysql, but the type is redis",
+                ),
+                (
+                    {"type": "mysql", "role": "primary", "user": "a", "flavour": "postgres"},
+                    "flavour: expected one of mariadb, mysql, got postgres",
+                ),
+            )
         ),
         ({"check": {"interval": "1ms"}}, "check.interval: expected a duration from 50ms"),
         ({"check": {"rise": 0}}, "check.rise: expected a whole number"),

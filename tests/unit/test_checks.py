@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from programs import is_running, wait_for
 from selvage import checks
@@ -108,6 +110,7 @@ def test_http_asks_for_the_path_as_haproxy_does() -> None:
         lambda port: checks.http("127.0.0.1", port, "/", LIMIT_S),
         lambda port: checks.redis("127.0.0.1", port, LIMIT_S),
         lambda port: checks.mysql("127.0.0.1", port, LIMIT_S),
+        lambda port: checks.role("127.0.0.1", port, Check("redis", "", role="primary"), LIMIT_S),
     ],
 )
 def test_one_deadline_bounds_the_whole_conversation(
@@ -248,3 +251,36 @@ def test_probe_runs_the_services_own_check(check: Check, answer: bytes) -> None:
     if check.type != "tcp":
         with serving(greeting(b"nonsense\r\n")) as port:
             assert not checks.probe(service, "127.0.0.1", port).healthy
+
+
+def test_an_authority_that_is_not_there_is_a_failure() -> None:
+    check = Check("redis", "", role="primary", ca="/nonexistent", timeout_ms=50_000)
+    with serving(hanging) as port:
+        result = checks.probe(Service("s", 3000, check=check), "127.0.0.1", port)
+    assert result == checks.CheckResult(False, "No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("answer", "detail"),
+    [
+        (b"+OK\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n+OK\r\n", "a primary"),
+        (b"+OK\r\n*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:1\r\n$4\r\nsync\r\n:1\r\n", "it is a replica"),
+        (b"-WRONGPASS invalid\r\n-NOAUTH no\r\n", "answered: -WRONGPASS invalid -NOAUTH no"),
+        (b"", "closed without an answer"),
+    ],
+)
+def test_role(answer: bytes, detail: str) -> None:
+    check = Check("redis", "", role="primary", user="check", timeout_ms=50_000)
+    with serving(answering(answer)) as port:
+        result = checks.probe(Service("s", 3000, check=check), "127.0.0.1", port)
+    assert result == checks.CheckResult(detail == "a primary", detail)
+
+
+@given(st.sampled_from(["redis", "mysql"]), st.binary(max_size=60))
+def test_whoever_answers_has_no_role(kind: str, data: bytes) -> None:
+    check = Check(kind, "", role="replica", user="u", flavour="mariadb", timeout_ms=50_000)
+    with serving(answering(data)) as port:
+        result = checks.probe(Service("s", 3000, check=check), "127.0.0.1", port)
+    assert not result.healthy
+    assert result.detail.isprintable()
+    assert len(result.detail) <= 200

@@ -63,6 +63,7 @@ def test_the_map():
     assert [node["name"] for node in found["members"]] == ["app1", "ctl1", "edge1", "zk1", "zk2"]
     assert [node["name"] for node in found["sidecars"]] == ["app1", "edge1"]
     assert found["controllers"] == ["198.18.0.41"]
+    assert found["hosts"]["app1"]["groups"][0] == "__fabric_announcing"
     assert {host: values["groups"][-2:] for host, values in found["hosts"].items()} == {
         "app1": ["__fabric_services", "__fabric_sidecars"],
         "ctl1": ["__fabric_controller", "__fabric_members"],
@@ -124,6 +125,43 @@ def test_mysql_has_members_by_their_ids_a_profile_and_its_ports():
     ]
 
 
+def test_applications_find_the_data_tiers_in_the_catalogue():
+    mine = with_data()["hosts"]["app1"]
+    assert [(service["name"], service["port"]) for service in mine["services"][2:]] == [
+        ("redis-primary", 6379),
+        ("redis-replica", 6380),
+        ("mysql-primary", 3307),
+        ("mysql-replica", 3306),
+    ]
+    assert {*range(6379, 6381), 3306, 3307} <= {*mine["reserved_ports"]}
+    # What an inventory says of a service wins.
+    own = {"name": "redis-primary", "port": 7000, "mode": "tcp"}
+    changed = {name: {"fabric_services": [own]} for name in hosts()}
+    services = with_data(**changed)["hosts"]["app1"]["services"]
+    assert [service["port"] for service in services] == [7000, 6380, 3307, 3306]
+    edge = with_data(edge1={"haproxy_services": ["mysql-replica"]})["hosts"]["edge1"]
+    assert [service["name"] for service in edge["services"]] == ["mysql-replica"]
+
+
+def test_a_data_tier_alone_adds_its_own_services():
+    found = with_data({"mysql": TIERS["mysql"]})["hosts"]["app1"]["services"]
+    assert [service["name"] for service in found[2:]] == ["mysql-primary", "mysql-replica"]
+
+
+def test_members_of_a_data_tier_announce_both_roles():
+    mine = with_data(zk1={"redis_port": 7000})["hosts"]["zk1"]
+    assert "__fabric_announcing" in mine["groups"] and "__fabric_sidecars" not in mine["groups"]
+    assert [(one["service"], one["port"]) for one in mine["instances"]] == [
+        ("mysql-primary", 3306),
+        ("mysql-replica", 3306),
+        ("redis-primary", 7000),
+        ("redis-replica", 7000),
+    ]
+    assert mine["instance_units"] == ["redis-server.service", "mariadb.service"]
+    TYPES["instances"](mine["instances"], "fabric_instances")
+    TYPES["catalogue"](mine["services"], "fabric_services")
+
+
 def test_data_tiers_have_certificates_of_the_fabrics_ca():
     found = with_data()
     assert found["authority"] == "ctl1"
@@ -138,7 +176,7 @@ def test_data_tiers_have_certificates_of_the_fabrics_ca():
         "zk1": ["redis", "mysql"],
         "zk2": ["mysql"],
     }
-    assert found["hosts"]["zk2"]["certificates"][0]["addresses"] == ["198.18.0.12"]
+    assert found["hosts"]["zk2"]["certificates"][0]["addresses"] == ["198.18.0.12", "127.0.0.1"]
     assert "__fabric_certified" in found["hosts"]["app1"]["groups"]
 
 
@@ -197,7 +235,12 @@ def test_the_order_of_the_inventory_changes_nothing():
 def test_defaults_and_what_follows_from_the_groups():
     found = drawn(app1={"fabric_instances": [INSTANCE], "fabric_zone": "a"})["hosts"]
     assert found["app1"] == {
-        "groups": ["__fabric_members", "__fabric_services", "__fabric_sidecars"],
+        "groups": [
+            "__fabric_announcing",
+            "__fabric_members",
+            "__fabric_services",
+            "__fabric_sidecars",
+        ],
         "address": "198.18.0.21",
         "networks": [],
         "control_addresses": [],

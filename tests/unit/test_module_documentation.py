@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_modules import load
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import add_fragments
+from ansible_modules import ROOT, load
 
+fragment_loader.add_directory(str(ROOT / "doc_fragments"))
 MODULES = sorted(path.stem for path in (Path(__file__).parents[2] / "library").glob("*.py"))
 
 
@@ -15,6 +18,7 @@ MODULES = sorted(path.stem for path in (Path(__file__).parents[2] / "library").g
 def test_documentation_and_argument_spec_agree(name):
     module = load(name)
     documented = yaml.safe_load(module.DOCUMENTATION)
+    add_fragments(documented, module.__file__, fragment_loader, is_module=True)
     assert documented["module"] == name
     assert said(documented["options"]) == meant(argument_spec(module))
     assert isinstance(yaml.safe_load(module.EXAMPLES), list)

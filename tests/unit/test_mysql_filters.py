@@ -25,6 +25,8 @@ ROW = {
     "Slave_SQL_Running": "Yes",
     "Last_IO_Errno": 0,
     "Last_SQL_Errno": 0,
+    "Last_IO_Error": "",
+    "Last_SQL_Error": "",
     "Seconds_Behind_Master": 0,
     "Gtid_IO_Pos": "0-1-5",
 }
@@ -88,6 +90,7 @@ def test_answers_are_those_of_the_runs_own_hosts():
 def test_a_new_cluster_begins_where_the_inventory_says():
     found = mysql.mysql_cluster([answer(1, BARE), answer(2, BARE)], "db2")
     assert (found["primary"], found["new"], found["refusals"]) == ("db2", True, [])
+    assert found["needs"] == {"db1": {"action": "seed", "reason": "db1 has no data"}}
 
 
 def test_the_later_answer_counts():
@@ -138,6 +141,55 @@ def test_a_replica_replicates_when_both_of_its_threads_run():
     assert not mysql.mysql_replicates(said(2, rows=[{**ROW, "Slave_SQL_Running": "No"}]))
     assert not mysql.mysql_replicates(said(1))
     assert not mysql.mysql_replicates(STOPPED)
+
+
+def facts(*, rc=0, seeding=False, started=False, settings=False):
+    return {
+        "__mysql_seeding": {"stat": {"exists": seeding}},
+        "__mysql_start": {"changed": started},
+        "__mysql_settings": {"changed": settings},
+        "__mysql_unit": {"changed": False},
+        "__mysql_current": {"rc": rc},
+    }
+
+
+def test_replicas_restart_before_their_primary():
+    hostvars = {"db1": facts(rc=1), "db2": facts(rc=1)}
+    assert mysql.mysql_restarts(MEMBERS, "db1", ["db1", "db2"], hostvars) == ["db2", "db1"]
+    assert mysql.mysql_restarts(MEMBERS, "db2", ["db1", "db2"], hostvars) == ["db1", "db2"]
+
+
+@pytest.mark.parametrize(
+    ("found", "restarts"),
+    [
+        (facts(), []),
+        (facts(settings=True), ["db1"]),
+        (facts(rc=1, started=True), []),
+        (facts(rc=1, seeding=True), []),
+        ({**facts(), "__mysql_current": {"skipped": True}}, []),
+    ],
+)
+def test_what_runs_as_configured_or_is_started_or_seeded_anyway_is_not_restarted(found, restarts):
+    assert mysql.mysql_restarts(MEMBERS, None, ["db1"], {"db1": found}) == restarts
+
+
+def test_a_host_out_of_reach_is_not_restarted():
+    assert mysql.mysql_restarts(MEMBERS, "db1", ["db1"], {"db1": facts(rc=1)}) == ["db1"]
+
+
+@pytest.mark.parametrize(
+    ("answered", "settled"),
+    [
+        (said(1), True),
+        (STOPPED, False),
+        (said(2, rows=[ROW]), True),
+        (said(2, rows=[{**ROW, "Slave_IO_Running": "Connecting"}]), False),
+        (said(2, rows=[{**ROW, "Slave_SQL_Running": "No", "Last_SQL_Errno": 1062}]), True),
+        (said(2, rows=[{**ROW, "Slave_IO_Running": "No", "Last_IO_Errno": 1045}]), True),
+    ],
+)
+def test_the_next_server_waits_until_this_one_replicates_or_says_why_not(answered, settled):
+    assert mysql.mysql_settled(answered) is settled
 
 
 def test_a_seeded_server_begins_where_the_backup_stands():

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..catalogue import Service
+from ..dialogue import dialogue
+from ..healthcheck import Check
 from .lines import own_arguments, shared_options
 from .sections import Section, assemble, variable_name
 from .servers import Server, by_name
@@ -115,16 +117,33 @@ def _check_options(service: Service) -> Iterator[str]:
     if check.type == "http":
         yield f"option httpchk GET {check.path}"
         yield "http-check expect status 200-399"
+    elif check.role is not None:
+        yield from _dialogue(check)
     elif check.type == "mysql":
         yield "option mysql-check" + (f" user {check.user}" if check.user else "")
     elif check.type == "redis":
         yield "option redis-check"
 
 
+def _dialogue(check: Check) -> Iterator[str]:
+    yield "option tcp-check"
+    if check.ca is not None:
+        # `add server` takes no file that was not loaded with the configuration.
+        yield f"default-server{_tls(check)}"
+    for step in dialogue(check):
+        yield f"tcp-check send-binary {step.say.hex()}"
+        yield f"tcp-check expect comment '{step.meaning}' rstring '{step.expect.decode('ascii')}'"
+
+
+def _tls(check: Check) -> str:
+    return "" if check.ca is None else f" check-ssl ca-file {check.ca} verify required"
+
+
 def _server_options(service: Service) -> str:
     """The options that all servers of a service share."""
     check, breaker = service.check, service.breaker
     options = f"check inter {check.interval_ms}ms rise {check.rise} fall {check.fall}"
+    options += _tls(check)
     if breaker is not None:
         options += (
             f" observe {breaker.observe} error-limit {breaker.error_limit}"

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ..fields import Fields, Invalid, unique
-from .client import Access
-from .topology import Member, Ports
+from . import members
+from .client import Access, Client
+from .topology import Member, Ports, Seen
 
 ACCESS: Final[dict[str, Any]] = {
     "user": {"type": "str", "required": True},
     "passwords": {"type": "list", "elements": "str", "required": True, "no_log": True},
     "ca": {"type": "path", "required": True},
     "timeout": {"type": "int", "default": 5},
+}
+ONE: Final[dict[str, Any]] = {
+    "address": {"type": "str", "required": True},
+    "port": {"type": "int", "required": True},
+    **ACCESS,
+}
+SETTINGS: Final[dict[str, Any]] = {
+    "settings": {"type": "dict", "required": True},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
 }
 MEMBERS: Final[dict[str, Any]] = {
     "members": {
@@ -28,6 +38,7 @@ MEMBERS: Final[dict[str, Any]] = {
     },
     "port": {"type": "int", "required": True},
     "sentinel_port": {"type": "int", "required": True},
+    **ACCESS,
 }
 
 
@@ -42,8 +53,26 @@ def access(parameters: Mapping[str, Any]) -> Access:
     return made
 
 
-def members(parameters: Mapping[str, Any]) -> tuple[list[Member], Ports]:
-    """Whom to ask; raises `fields.Invalid`."""
+def client(parameters: Mapping[str, Any]) -> Client:
+    """A connection to the one that is asked; raises `fields.Invalid` and `client.FailedError`."""
+    return Client(parameters["address"], parameters["port"], access(parameters))
+
+
+def settings(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """The settings that are no secrets, as Redis says them."""
+    return {name: str(value) for name, value in parameters["settings"].items()}
+
+
+def everybody(
+    parameters: Mapping[str, Any],
+) -> tuple[Callable[[], list[Seen]], Ports, Access]:
+    """How all members are asked, at which ports, and by whom; raises `fields.Invalid`."""
+    listed, ports = _members(parameters)
+    who = access(parameters)
+    return (lambda: members.look(listed, ports, who)), ports, who
+
+
+def _members(parameters: Mapping[str, Any]) -> tuple[list[Member], Ports]:
     if not parameters["members"]:
         raise Invalid("members: is empty; list all of them")
     given = Fields(dict(parameters), "")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ..fields import Invalid
-from ..system import tcp
+from ..system import tcp, tls
 from . import resp
 
 _SHOWN: Final = 160
@@ -46,11 +46,9 @@ class Access:
     def context(self) -> ssl.SSLContext:
         """TLS for clients; raises `fields.Invalid` when the CA's file is unusable."""
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            return tls.context(self.ca)
         except OSError as error:  # ssl.SSLError is one
             raise Invalid(f"{self.ca}: {error.strerror or error}") from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
 
 class Client(AbstractContextManager["Client"]):
@@ -68,7 +66,7 @@ class Client(AbstractContextManager["Client"]):
             self._link = context.wrap_socket(plain, server_hostname=address)
         except (OSError, ValueError) as error:
             plain.close()
-            raise FailedError(f"TLS fails: {_reason(error)}") from error
+            raise FailedError(f"TLS fails: {tls.reason(error)}") from error
         try:
             self._authenticate(access)
         except BaseException:
@@ -127,7 +125,7 @@ class Client(AbstractContextManager["Client"]):
         except resp.MalformedError as error:
             raise FailedError(f"answers {error}") from error
         except OSError as error:
-            raise AwayError(f"does not answer: {_reason(error)}") from error
+            raise AwayError(f"does not answer: {tls.reason(error)}") from error
         answer, size = found
         self._left = self._left[size:]
         return answer
@@ -149,11 +147,3 @@ def without(text: str, words: Sequence[str]) -> str:
             text = text.replace(word, "(hidden)")
     line = "".join(character if character.isprintable() else "?" for character in text)
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, ssl.SSLError):
-        return error.reason or "no TLS"
-    return str(error.strerror or error) if isinstance(error, OSError) else str(error)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ..fields import Invalid
 from . import facts, settings, users
@@ -33,6 +33,13 @@ class Told:
     def note(self, name: str, former: str, new: str, *, secret: bool) -> None:
         """Remember a change, for the diff."""
         self.lines[name] = (HIDDEN, f"{HIDDEN} (new)") if secret else (former, new)
+
+    def result(self) -> dict[str, Any]:
+        """Whether and what has changed, for Ansible."""
+        before = [f"{name}: {old}\n" for name, (old, _) in self.lines.items() if old]
+        after = [f"{name}: {new}\n" for name, (_, new) in self.lines.items() if new]
+        diff = {"before": "".join(before), "after": "".join(after)}
+        return {"changed": bool(self.lines), "diff": diff}
 
 
 def server_settings(

@@ -29,11 +29,18 @@ class User:
     name: str
     hashes: tuple[str, ...] = field(repr=False)
     rules: tuple[str, ...]
+    # Any password lets in: who may do nothing that needs one.
+    nopass: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
         """All that ACL SETUSER needs, whatever the user was before."""
-        return ("reset", "on", *(f"#{value}" for value in self.hashes), *self.rules)
+        return ("reset", "on", *self.passes, *self.rules)
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """What lets the user in."""
+        return ("nopass",) if self.nopass else tuple(f"#{value}" for value in self.hashes)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,12 @@ class Account:
     enabled: bool
     hashes: frozenset[str] = field(repr=False)
     rules: tuple[str, ...]
+    nopass: bool = False
+
+    @property
+    def passes(self) -> frozenset[str]:
+        """What lets the user in."""
+        return frozenset(["nopass"] if self.nopass else (f"#{value}" for value in self.hashes))
 
 
 def parse(document: object, where: str) -> list[User]:
@@ -62,13 +75,14 @@ def _user(given: Fields) -> User:
         "commands", _COMMANDS, "rules such as '+@read +@write -@dangerous'", "-@all"
     )
     hashes = given.texts("hashes", r"[0-9a-f]{64}", "a SHA-256 in hexadecimal digits")
+    nopass = given.boolean("nopass", False)
     given.done()
-    if not 1 <= len(hashes) <= 2:
+    if len(hashes) not in ((0,) if nopass else (1, 2)):
         raise given.fail("hashes", "expected one password, or two while they rotate")
     rules = [f"~{pattern}" for pattern in keys]
     rules += ["resetchannels", *(f"&{pattern}" for pattern in channels)]
     rules += ["-@all", *commands.split()]
-    return User(name, tuple(hashes), tuple(rules))
+    return User(name, tuple(hashes), tuple(rules), nopass)
 
 
 def hashed(password: str) -> str:
@@ -90,7 +104,8 @@ def account(answer: Mapping[str, object]) -> Account:
     return Account(
         enabled=isinstance(flags, list) and "on" in flags,
         hashes=frozenset(map(str, passwords)) if isinstance(passwords, list) else frozenset(),
-        rules=(*rules, "nopass" if isinstance(flags, list) and "nopass" in flags else ""),
+        rules=tuple(rules),
+        nopass=isinstance(flags, list) and "nopass" in flags,
     )
 
 
@@ -98,7 +113,7 @@ def widening(user: User, has: Account | None) -> tuple[str, ...]:
     """What lets the user in with each of its passwords, and takes none away; empty if all do."""
     if has is None or not has.enabled:
         return user.words
-    return tuple(f"#{value}" for value in user.hashes if value not in has.hashes)
+    return tuple(word for word in user.passes if word not in has.passes)
 
 
 def narrowing(user: User, has: Account | None, tried: Account) -> tuple[str, ...]:
@@ -106,7 +121,7 @@ def narrowing(user: User, has: Account | None, tried: Account) -> tuple[str, ...
     right = (
         has is not None
         and has.enabled
-        and has.hashes == frozenset(user.hashes)
+        and has.passes == frozenset(user.passes)
         and has.rules == tried.rules
     )
     return () if right else user.words

@@ -10,6 +10,7 @@ from typing import Final
 
 from .. import checks
 from ..system.journal import event
+from . import replication
 from .health import Health, Status
 from .settings import Announced
 
@@ -22,6 +23,10 @@ def check(instance: Announced) -> checks.CheckResult:
     settings, announcement = instance.check, instance.announcement
     if settings.type == "exec":
         return checks.execute(settings.command, settings.timeout_s)
+    if settings.type == "mysql":
+        return replication.mysql(settings)
+    if settings.type == "redis":
+        return replication.redis(announcement.address, announcement.port, settings)
     if settings.type == "tcp":
         return checks.tcp(announcement.address, announcement.port, settings.timeout_s)
     return checks.http(announcement.address, announcement.port, settings.path, settings.timeout_s)
@@ -41,6 +46,7 @@ class Checker(threading.Thread):
         super().__init__(name=f"check {instance.announcement.service}", daemon=True)
         self.instance = instance
         self.health = Health(instance.check.rise, instance.check.fall)
+        self.detail = ""
         self._on_change = on_change
         self._ended = threading.Event()
         self._check = check
@@ -68,6 +74,7 @@ class Checker(threading.Thread):
 
     def _take(self, result: checks.CheckResult) -> None:
         before = self.health.status
+        self.detail = result.detail
         self.health = self.health.after(result.healthy)
         if self.health.status is before:
             return

@@ -31,7 +31,7 @@ from .announcer import UNREACHABLE, Announcer, Change, Outcome
 from .checker import Checker
 from .clashes import Clashes
 from .drain import drained
-from .health import Wish, wish
+from .health import Status, Wish, wish
 from .sessions import Sessions, this_host
 from .settings import Announced, RegistrarSettings, load
 
@@ -274,10 +274,16 @@ class Registrar:
             # The drain time is the file's matter; TimeoutStopSec does not know it.
             systemd.notify("EXTEND_TIMEOUT_USEC=30000000")
         clashing = ", ".join(self._clashes.names)
+        unhealthy = [
+            f"{checker.instance.announcement.service} ({checker.detail})"
+            for checker in self._checkers
+            if checker.health.status is Status.DOWN
+        ]
         status = (
             f"{len(self._registered)} of {len(self._checkers)} instances registered;"
             f" the registry is {'there' if self._session.connected else 'away'}"
             + (f"; drained: {', '.join(self._drained)}" if self._drained else "")
+            + (f"; not healthy: {', '.join(unhealthy)}" if unhealthy else "")
             + (f"; somebody else has: {clashing}" if clashing else "")
         )
         if status != self._status:

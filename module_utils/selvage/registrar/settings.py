@@ -10,18 +10,25 @@ from typing import Final
 from ..catalogue import SERVICE_NAME, WEIGHT_MAX
 from ..fields import Fields, Invalid, read, unique
 from ..formats.grammar import parse_address
+from ..healthcheck import belongs, optional_ca, optional_role, optional_user
 from ..registry.settings import RegistrySettings, parse_settings
 from .announcement import Announcement
 
 DEFAULT_PATH: Final = Path("/etc/selvage/registrar.json")
 # An inventory's name for a host, as operators give them.
 NODE: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
+# The daemon's own, by whom MariaDB and MySQL know it at their socket, which is where Debian has it.
+USER: Final = "selvage-registrar"
+_MYSQL_SOCKET: Final = "/run/mysqld/mysqld.sock"
 _LABEL: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """How one instance is checked. `type` is http (with `path`), tcp or exec (with `command`)."""
+    """How one instance is checked.
+
+    `type` is http (with `path`), tcp, exec (with `command`), redis or mysql (with `role`).
+    """
 
     type: str
     path: str
@@ -30,6 +37,11 @@ class CheckSettings:
     timeout_s: float
     rise: int
     fall: int
+    role: str | None = None
+    user: str | None = None
+    ca: str | None = None
+    socket: str = _MYSQL_SOCKET
+    max_lag_s: float = 10.0
 
 
 @dataclass(frozen=True)
@@ -131,14 +143,33 @@ def _labels(fields: Fields) -> dict[str, str]:
 
 
 def _check(fields: Fields) -> CheckSettings:
+    kind = fields.choice("type", ("http", "tcp", "exec", "redis", "mysql"), "http")
+    belongs(
+        fields,
+        kind,
+        {
+            "role": ("redis", "mysql"),
+            "user": ("redis", "mysql"),
+            "ca": ("redis",),
+            "socket": ("mysql",),
+            "max_lag": ("redis", "mysql"),
+        },
+    )
+    if kind in ("redis", "mysql") and not fields.has("role"):
+        raise fields.fail("role", f"is required with type {kind}: primary or replica")
     check = CheckSettings(
-        type=fields.choice("type", ("http", "tcp", "exec"), "http"),
+        type=kind,
         path=fields.text("path", r"/[!-~]{0,255}", "a path such as /health", "/health"),
         command=tuple(fields.texts("command", r"[^\0]{1,4096}", "a word of the command")),
         interval_s=fields.duration("interval", "100ms", "10m", "1s") / 1000,
         timeout_s=fields.duration("timeout", "10ms", "1m", "1s") / 1000,
         rise=fields.integer("rise", 1, 100, 1),
         fall=fields.integer("fall", 1, 100, 2),
+        role=optional_role(fields),
+        user=optional_user(fields) or (USER if kind == "mysql" else None),
+        ca=optional_ca(fields),
+        socket=fields.path("socket", _MYSQL_SOCKET),
+        max_lag_s=fields.duration("max_lag", "1s", "1h", "10s") / 1000,
     )
     fields.done()
     if check.type == "exec" and not check.command[:1]:

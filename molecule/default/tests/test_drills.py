@@ -5,20 +5,8 @@ import time
 
 import pytest
 
-from conftest import (
-    BOTH,
-    PREFIX,
-    SIDECARS,
-    Traffic,
-    answering,
-    host,
-    playbook,
-    printed,
-    server,
-    servers,
-    shell,
-    wait_for,
-)
+from conftest import BOTH, SIDECARS, Traffic, answering, playbook, server, servers
+from labs import PREFIX, host, printed, shell, wait_for
 
 ZOOKEEPERS = ("zk1", "zk2", "zk3")
 ZKCLI = "zkCli.sh -server 127.0.0.1:2181"

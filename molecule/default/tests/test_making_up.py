@@ -2,7 +2,8 @@
 
 import pytest
 
-from conftest import host, playbook, shell
+from conftest import playbook
+from labs import host, shell
 
 NODE = "app1"
 PACKAGE = "/usr/local/lib/selvage/selvage"

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from conftest import PREFIX, SIDECARS, answering, host, printed, shell, wait_for
+from conftest import SIDECARS, answering
+from labs import PREFIX, host, printed, shell, wait_for
 
 EVERY = ("zk1", "zk2", "zk3", "app1", "app2", "edge1", "ctl1")
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from conftest import BOTH, PREFIX, SIDECARS, answering, host, playbook, servers, shell, wait_for
+from conftest import BOTH, SIDECARS, answering, playbook, servers
+from labs import PREFIX, host, shell, wait_for
 
 APP2 = f"{PREFIX}.22:8080"
 STATE = "/var/lib/selvage-reconciler"

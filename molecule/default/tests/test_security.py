@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from conftest import SIDECARS, answering, host, playbook, printed, shell, wait_for
+from conftest import SIDECARS, answering, playbook
+from labs import host, printed, shell, wait_for
 
 NODE = "edge1"
 USER = "selvage-reconciler"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from selvage.catalogue import Breaker, Check, Guards, Service, Timeouts
 from selvage.formats.registrations import Registration
+from selvage.haproxy import commands
 from selvage.haproxy.sections import HEADER, variable_name
 from selvage.haproxy.servers import Server, by_name, server_name
 from selvage.haproxy.text import fingerprint, options_of, render, section, server_arguments
@@ -94,6 +95,58 @@ def test_the_check_options(check, line):
     text = render([replace(MYSQL, check=check)], {})
     options = [option for option in text.splitlines(keepends=True) if "option " in option]
     assert options == ["    option tcplog\n", *([line] if line else [])]
+
+
+CA = "/etc/selvage/tls/ca.pem"
+
+
+def test_a_check_that_asks_for_a_role_is_a_dialogue():
+    check = Check("redis", "", role="primary", user="check", ca=CA)
+    text = render([replace(MYSQL, check=check)], {"my-db": [ONE]})
+    lines = text.split("    option tcp-check\n")[1].splitlines()
+    tls = f"check-ssl ca-file {CA} verify required"
+    # A file that no line of the configuration has is refused at runtime.
+    assert lines[0] == f"    default-server {tls}"
+    assert lines[1] == "    tcp-check send-binary " + (
+        b"AUTH check check\r\nROLE\r\nQUIT\r\n".hex()
+    )
+    assert lines[2] == (
+        r"    tcp-check expect comment 'a primary' rstring '^\+OK\r\n\*3\r\n\$6\r\nmaster\r\n'"
+    )
+    assert options_of(replace(MYSQL, check=check)).servers.startswith(
+        f"check inter 2000ms rise 2 fall 3 {tls} observe"
+    )
+    # The line and the command share one text, and both are read back.
+    assert servers_in(text.replace("my-db", "inventory"))["inventory"] == (ONE,)
+    arguments = server_arguments(options_of(replace(MYSQL, check=check)), ONE)
+    assert commands.add("my-db", "a", arguments).endswith(arguments)
+
+
+def test_without_a_ca_there_is_no_tls():
+    check = Check("redis", "", role="replica")
+    text = render([replace(MYSQL, check=check)], {"my-db": [ONE]})
+    assert "ssl" not in text
+    assert b"ROLE\r\nQUIT\r\n".hex() in text
+    assert b"AUTH".hex() not in text
+
+
+def test_the_dialogue_with_a_database():
+    check = Check("mysql", "", role="replica", user="check", flavour="mysql")
+    text = render([replace(MYSQL, check=check)], {})
+    (login, _, query, row) = text.split("    option tcp-check\n")[1].splitlines()
+    assert login.endswith(b"check\0\0caching_sha2_password\0".hex())
+    assert query.endswith(b"\x03SELECT @@global.read_only\x01\0\0\0\x01".hex())
+    assert row.endswith(r"rstring '\x02\x00\x00\x04\x011'")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"role": "replica"}, {"user": "other"}, {"user": None}, {"ca": None}, {"ca": "/ca.pem"}],
+)
+def test_what_a_check_says_is_part_of_the_fingerprint(change):
+    check = Check("redis", "", role="primary", user="check", ca=CA)
+    services = [replace(MYSQL, check=check), replace(MYSQL, check=replace(check, **change))]
+    assert fingerprint(services[0]) != fingerprint(services[1])
 
 
 def test_server_names_tell_addresses_and_ports_apart():

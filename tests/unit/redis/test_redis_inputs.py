@@ -58,6 +58,11 @@ def user(**changes):
             {"redis_users": user(name="sentinel")},
             "redis_users: sentinel is a user of the role's own",
         ),
+        (
+            {"redis_users": user(nopass=True)},
+            "redis_users[0].hashes: expected one password",
+        ),
+        ({"redis_users": user(name="check")}, "redis_users: check is a user of the role's own"),
         ({"redis_users": user(commands="nopass")}, "redis_users[0].commands: expected rules"),
         (
             {"redis_settings": {"replicaof": "a 1"}},

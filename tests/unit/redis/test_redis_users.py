@@ -12,7 +12,12 @@ digests = st.sampled_from([character * 64 for character in "abc"])
 hashes = st.lists(digests, min_size=1, max_size=2, unique=True)
 rule_sets = st.sampled_from([("-@all", "+ping"), ("-@all", "+info"), ("~*", "-@all", "+@read")])
 wanted_users = st.builds(lambda found, rules: User("app", tuple(found), rules), hashes, rule_sets)
-accounts = st.none() | st.builds(Account, st.booleans(), st.frozensets(digests), rule_sets)
+open_users = st.builds(lambda rules: User("app", (), rules, nopass=True), rule_sets)
+accounts = (
+    st.none()
+    | st.builds(Account, st.booleans(), st.frozensets(digests), rule_sets)
+    | st.builds(Account, st.booleans(), st.just(frozenset()), rule_sets, st.just(True))
+)
 
 
 def told(has, words):
@@ -23,26 +28,29 @@ def told(has, words):
         has = Account(False, frozenset(), ())
     enabled = has.enabled or "on" in words
     added = {word[1:] for word in words if word.startswith("#")}
-    rules = tuple(w for w in words if w not in ("reset", "on") and not w.startswith("#"))
-    return Account(enabled, has.hashes | added, rules or has.rules)
+    rules = tuple(w for w in words if w not in ("reset", "on", "nopass") and not w.startswith("#"))
+    if "nopass" in words:
+        return Account(enabled, frozenset(), rules or has.rules, nopass=True)
+    nopass = has.nopass and not added
+    return Account(enabled, has.hashes | added, rules or has.rules, nopass)
 
 
-@given(wanted_users, accounts)
+@given(wanted_users | open_users, accounts)
 def test_widening_lets_in_and_shuts_nobody_out(user, has):
     now = told(has, users.widening(user, has))
     assert now.enabled
-    assert now.hashes >= set(user.hashes)
-    if has is not None and has.enabled:
+    assert now.passes >= set(user.passes)
+    if has is not None and has.enabled and not user.nopass:
         assert now.hashes >= has.hashes
         assert now.rules == has.rules
     assert users.widening(user, now) == ()
 
 
-@given(wanted_users, accounts)
+@given(wanted_users | open_users, accounts)
 def test_narrowing_makes_the_user_exactly_that_and_then_nothing(user, has):
     tried = Account(False, frozenset(), user.rules)
     now = told(has, users.narrowing(user, has, tried))
-    assert now == Account(True, frozenset(user.hashes), user.rules)
+    assert now == Account(True, frozenset(user.hashes), user.rules, user.nopass)
     assert users.narrowing(user, now, tried) == ()
 
 
@@ -73,6 +81,7 @@ def test_the_file_has_no_default_user_and_no_password():
         ({"commands": "+get\nuser x"}, "users[0].commands: expected rules such as"),
         ({"hashes": []}, "users[0].hashes: expected one password, or two"),
         ({"hashes": ["x"]}, "users[0].hashes[0]: expected a SHA-256"),
+        ({"nopass": True}, "users[0].hashes: expected one password, or two"),
         ({"password": "x"}, "users[0].password: is not a known field"),
     ],
 )

@@ -92,7 +92,27 @@ def test_what_is_refused(change: dict[str, Any], message: str) -> None:
         ({"labels": {"zone": "a b"}}, "labels: expected keys and values such as"),
         ({"labels": {"zone": 1}}, "labels: expected keys and values such as"),
         ({"drain": "5"}, "drain: expected a duration"),
-        ({"check": {"type": "ftp"}}, "check.type: expected one of http, tcp, exec"),
+        ({"check": {"type": "ftp"}}, "check.type: expected one of http, tcp, exec, redis, mysql"),
+        ({"check": {"type": "redis"}}, "check.role: is required with type redis: primary or"),
+        ({"check": {"type": "mysql", "role": "slave"}}, "check.role: expected one of primary, "),
+        ({"check": {"role": "primary"}}, "check.role: belongs to type redis or mysql, but the"),
+        ({"check": {"user": "a"}}, "check.user: belongs to type redis or mysql, but the type is"),
+        (
+            {"check": {"type": "redis", "role": "replica", "socket": "/a"}},
+            "check.socket: belongs to type mysql, but the type is redis",
+        ),
+        (
+            {"check": {"type": "mysql", "role": "replica", "ca": "/a"}},
+            "check.ca: belongs to type redis, but the type is mysql",
+        ),
+        (
+            {"check": {"type": "redis", "role": "replica", "ca": "ca.pem"}},
+            "check.ca: expected an absolute path",
+        ),
+        (
+            {"check": {"type": "mysql", "role": "replica", "max_lag": "0s"}},
+            "check.max_lag: expected a duration from 1s to 1h",
+        ),
         ({"check": {"path": "/a b"}}, "check.path: expected a path such as /health"),
         ({"check": {"path": "/\r\nHost: x"}}, "check.path: expected a path such as /health"),
         ({"check": {"type": "exec"}}, "check.command: is required with type exec"),
@@ -114,6 +134,25 @@ def test_what_is_refused_of_an_instance(change: dict[str, Any], message: str) ->
     with pytest.raises(Invalid) as caught:
         parse(document)
     assert str(caught.value).startswith(f"instances[0].{message}")
+
+
+def test_checks_that_ask_for_a_role() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    found = []
+    for check in (
+        {"type": "redis", "role": "replica", "user": "check", "ca": "/ca.pem", "max_lag": "5s"},
+        {"type": "mysql", "role": "primary", "fall": 1},
+    ):
+        document["instances"][0]["check"] = check
+        found.append(parse(document).instances[0].check)
+    redis, mysql = found
+    assert (redis.role, redis.user, redis.ca, redis.max_lag_s) == ("replica", "check", "/ca.pem", 5)
+    assert (mysql.role, mysql.user, mysql.socket, mysql.max_lag_s) == (
+        "primary",
+        "selvage-registrar",
+        "/run/mysqld/mysqld.sock",
+        10,
+    )
 
 
 def test_the_same_service_and_port_twice_is_refused() -> None:
