@@ -34,6 +34,7 @@ def backed_up(service: str, given: Source, folder: Path, name: str = "20261122T0
     source.send(service, given, stream)
     stream.seek(0)
     about = {"fabric": "fabric", "service": service, "name": name, "member": "here"}
+    folder.mkdir(exist_ok=True)
     store = Store(folder)
     store.keep(name, stream, lambda details: manifest.complete(about, details))
     return store
@@ -117,9 +118,11 @@ def test_zookeeper_comes_back_without_the_registrations_of_that_day(ensemble, tm
         kazoo.create("/shop-1", b"an instance", ephemeral=True)
         busy = threading.Thread(target=writes, args=(ensemble, stop))
         busy.start()
-        store = backed_up("zookeeper", member_of(ensemble), tmp_path / "store")
-        stop.set()
-        busy.join()
+        try:
+            store = backed_up("zookeeper", member_of(ensemble), tmp_path / "store")
+        finally:
+            stop.set()
+            busy.join()
         before = {row[0]: row for row in content(kazoo)}
         made = store.verify("20261122T031700Z")
         assert made.role == "replica" and int(made.position, 16) > 300

@@ -13,6 +13,8 @@ from ..fields import Fields, Invalid
 
 SERVICES: Final = ("zookeeper", "redis", "mysql")
 NAME: Final = r"[0-9]{8}T[0-9]{6}Z"
+# It is a folder's name, too.
+FABRIC: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,249}"
 _FORMAT: Final = 1
 _HOST: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 # What the sender says; the rest the backup host knows.
@@ -62,7 +64,7 @@ def complete(about: Mapping[str, str], details: Mapping[str, Any]) -> Manifest:
 def _manifest(fields: Fields) -> Manifest:
     fields.integer("format", _FORMAT, _FORMAT)
     found = Manifest(
-        fabric=fields.text("fabric", r"\S{1,250}", "a fabric's name"),
+        fabric=fields.text("fabric", FABRIC, "a fabric's name"),
         service=fields.choice("service", SERVICES),
         name=fields.text("name", NAME, "a time such as 20261122T051800Z"),
         member=fields.text("member", _HOST, "a host's name"),

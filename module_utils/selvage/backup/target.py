@@ -50,7 +50,7 @@ def parse(document: object) -> Target:
     fields = Fields(document, "")
     services = fields.table("services")
     found = Target(
-        fabric=fields.text("fabric", r"\S{1,250}", "a fabric's name"),
+        fabric=fields.text("fabric", manifest.FABRIC, "a name of letters, digits, _, . and -"),
         name=fields.text("name", _NAME, "this host's name"),
         folder=Path(fields.path("folder")),
         keep=fields.integer("keep", 1, 10_000),
