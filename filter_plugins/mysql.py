@@ -20,9 +20,15 @@ PASSWORD = re.compile(r"[A-Za-z0-9_.:,+/=@%^~-]{16,32}")
 
 
 def mysql_problems(
-    members: Sequence[Mapping[str, Any]], first: str, passwords: Mapping[str, object]
+    members: Sequence[Mapping[str, Any]],
+    first: str,
+    firsts: Iterable[str],
+    passwords: Mapping[str, object],
 ) -> list[str]:
-    """What is wrong with the role's input, a line for each; no line holds a password."""
+    """What is wrong with the role's input, a line for each; no line holds a password.
+
+    `firsts` is what each host of the run has as `first`.
+    """
     problems = []
     for key in ("name", "address", "id"):
         values = [str(member[key]).lower() for member in members]
@@ -38,6 +44,11 @@ def mysql_problems(
             problems.append(f"{place}: {error}")
     if first not in [member["name"] for member in members]:
         problems.append(f"mysql_first_primary: {first} is not among mysql_members")
+    if len(named := sorted({first, *firsts})) > 1:
+        problems.append(
+            f"mysql_first_primary: {' and '.join(named)}, by host: a cluster begins with one, so "
+            "name it once for all hosts"
+        )
     for name, password in passwords.items():
         if not isinstance(password, str) or not PASSWORD.fullmatch(password):
             problems.append(
@@ -71,12 +82,7 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
     members: dict[str, servers.Server] = {}
     for look in looks:
         member = look["item"]
-        said = look.get("said") or {
-            "problem": str(look.get("msg", "its host does not answer")),
-            "data": True,
-            "seeding": False,
-        }
-        members[member["name"]] = servers.parse(member["name"], member["address"], PORT, said)
+        members[member["name"]] = _server(look)
     found = cluster.find_primary([*members.values()], first)
     silent = [server.name for server in members.values() if server.problem is not None]
     result: dict[str, Any] = {
@@ -107,6 +113,23 @@ def mysql_cluster(looks: Iterable[Mapping[str, Any]], first: str) -> dict[str, A
     return {**result, "primary": found.server.name, "resting": found.resting, "needs": needs}
 
 
+def _server(look: Mapping[str, Any]) -> servers.Server:
+    """The member that a result is of."""
+    member = look["item"]
+    said = look.get("said") or {
+        "problem": str(look.get("msg", "its host does not answer")),
+        "data": True,
+        "seeding": False,
+    }
+    return servers.parse(member["name"], member["address"], PORT, said)
+
+
+def mysql_silent(looks: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Who of them does not answer, and why."""
+    found = [_server(look) for look in looks]
+    return [f"{each.name}: {each.problem}" for each in found if each.problem is not None]
+
+
 def mysql_restarts(
     members: Iterable[Mapping[str, Any]],
     primary: str | None,
@@ -122,11 +145,12 @@ def mysql_restarts(
 
 def _outdated(facts: Mapping[str, Any]) -> bool:
     """By what a host's tasks found: checksums of what runs; in check mode what would be written."""
-    if facts["__mysql_seeding"]["stat"]["exists"] or facts["__mysql_start"].get("changed", False):
+    current = facts["__mysql_current"].get("rc")
+    started = facts["__mysql_start"].get("changed", False)
+    if current is None or started or facts["__mysql_seeding"]["stat"]["exists"]:
         return False
     results = [facts[f"__mysql_{name}"] for name in ("settings", "unit")]
-    differs = facts["__mysql_current"].get("rc", 0) != 0
-    return differs or any(result.get("changed", False) for result in results)
+    return current != 0 or any(result.get("changed", False) for result in results)
 
 
 def mysql_seeded_state(said: Mapping[str, Any], position: str) -> str:
@@ -167,4 +191,5 @@ class FilterModule:
             "mysql_restarts": mysql_restarts,
             "mysql_seeded_state": mysql_seeded_state,
             "mysql_settled": mysql_settled,
+            "mysql_silent": mysql_silent,
         }

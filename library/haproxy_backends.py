@@ -136,8 +136,19 @@ options:
             type: int
             default: 3
           user:
-            description: For V(mysql), the user to log in as.
+            description: For V(mysql) and, with a role, V(redis), the user to log in as.
             type: str
+          role:
+            description: For V(mysql) and V(redis), which role a server has to have.
+            type: str
+            choices: [primary, replica]
+          ca:
+            description: For V(redis) with a role, the CA of servers that speak TLS.
+            type: path
+          flavour:
+            description: For V(mysql) with a role, whose way to log in.
+            type: str
+            choices: [mariadb, mysql]
       timeouts:
         description: HAProxy's timeouts, by default those of its defaults section.
         type: dict
@@ -463,6 +474,9 @@ CHECK = {
     "rise": {"type": "int", "default": 2},
     "fall": {"type": "int", "default": 3},
     "user": {"type": "str"},
+    "role": {"type": "str", "choices": ["primary", "replica"]},
+    "ca": {"type": "path"},
+    "flavour": {"type": "str", "choices": ["mariadb", "mysql"]},
 }
 BREAKER = {
     "observe": {"type": "str", "choices": ["layer4", "layer7"]},

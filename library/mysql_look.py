@@ -60,7 +60,7 @@ said:
       description: Why there is no answer, in one line; null where there is one.
       type: str
     data:
-      description: Whether the data directory is one. Without, all below is missing.
+      description: Whether a database is in the data directory. Without, all below is missing.
       type: bool
     seeding:
       description: Whether a seeding has begun and not ended.
@@ -101,7 +101,7 @@ def main() -> None:
     folder = Path(parameters["data_directory"])
     said: dict[str, Any] = {
         "problem": None,
-        "data": (folder / "mysql").is_dir(),
+        "data": any(is_database(path) for path in folder.iterdir()) if folder.is_dir() else False,
         "seeding": any((folder / f"selvage-{mark}").exists() for mark in ("seeding", "seeded")),
     }
     if said["data"] and not said["seeding"]:
@@ -112,6 +112,11 @@ def main() -> None:
         except Exception as error:  # of pymysql, whose names are known with it only
             said["problem"] = " ".join(str(error).split())[:300]
     module.exit_json(changed=False, said=said)
+
+
+def is_database(path: Path) -> bool:
+    """Each is a folder. Files alone are left by a server that was started without any."""
+    return path.is_dir() and path.name != "lost+found" and not path.name.startswith("#")
 
 
 def ask(socket: str, user: str, timeout: int) -> dict[str, Any]:

@@ -254,6 +254,17 @@ def test_a_stream_that_ends_early_is_no_seed(joining, tls, sent):
     assert not (joining.data / "half").exists()
 
 
+def test_a_folder_in_a_data_directory_may_be_somebodys_database(joining):
+    """A server that was started with an empty disk leaves files alone, and no tables in them."""
+    (joining.data / "selvage-seeding").unlink()
+    (joining.data / "ibdata1").touch()
+    for name in ("lost+found", "#binlog_cache_files"):
+        (joining.data / name).mkdir()
+    assert look(joining).fresh
+    (joining.data / "shop").mkdir()
+    assert look(joining).problem is not None
+
+
 def test_nothing_is_deleted_without_the_mark(joining, tls):
     (joining.data / "selvage-seeding").rename(joining.data / "precious")
     receiver = receive(joining, tls, free_port())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import yaml
 from ansible.plugins.loader import fragment_loader
 from ansible.utils.plugin_docs import add_fragments
 from ansible_modules import ROOT, load
+
+from selvage.healthcheck import Check
 
 fragment_loader.add_directory(str(ROOT / "doc_fragments"))
 MODULES = sorted(path.stem for path in (Path(__file__).parents[2] / "library").glob("*.py"))
@@ -23,6 +26,15 @@ def test_documentation_and_argument_spec_agree(name):
     assert said(documented["options"]) == meant(argument_spec(module))
     assert isinstance(yaml.safe_load(module.EXAMPLES), list)
     assert all(entry["description"] for entry in yaml.safe_load(module.RETURN).values())
+
+
+def test_whoever_takes_a_catalogue_takes_all_that_a_check_may_say():
+    """The engine's parser, the module, and the role that hands the catalogue to the daemon."""
+    role = yaml.safe_load((ROOT / "roles/reconciler/meta/argument_specs.yml").read_text())
+    options = role["argument_specs"]["main"]["options"]["reconciler_services"]["options"]
+    known = {field.name.removesuffix("_ms") for field in dataclasses.fields(Check)}
+    assert {*load("haproxy_backends").CHECK} == known
+    assert {*options["check"]["options"]} == known
 
 
 @pytest.mark.parametrize("name", MODULES)

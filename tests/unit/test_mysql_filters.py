@@ -60,7 +60,7 @@ PRIMARY = answer(1, said(1, read_only="OFF"))
 
 
 def test_what_fits_has_no_problem():
-    assert mysql.mysql_problems(MEMBERS, "db1", PASSWORDS) == []
+    assert mysql.mysql_problems(MEMBERS, "db1", ["db1", "db1"], PASSWORDS) == []
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,15 @@ def test_what_fits_has_no_problem():
     ],
 )
 def test_what_does_not_fit_is_named_and_no_password_shown(members, first, passwords, words):
-    (problem,) = mysql.mysql_problems(members, first, passwords)
+    (problem,) = mysql.mysql_problems(members, first, [], passwords)
     assert words in problem
     assert not any(password in problem for password in passwords.values())
+
+
+def test_two_first_primaries_are_refused():
+    """Each would begin a cluster of its own."""
+    (problem,) = mysql.mysql_problems(MEMBERS, "db1", ["db1", "db2"], PASSWORDS)
+    assert "mysql_first_primary: db1 and db2, by host" in problem
 
 
 def test_answers_are_those_of_the_runs_own_hosts():
@@ -153,6 +159,12 @@ def facts(*, rc=0, seeding=False, started=False, settings=False):
     }
 
 
+def test_who_is_silent_keeps_the_primary_from_its_restart():
+    away = {"item": MEMBERS[0], "unreachable": True, "msg": "no route"}
+    looks = [away, answer(2, STOPPED), answer(2, BARE), PRIMARY]
+    assert mysql.mysql_silent(looks) == ["db1: no route", "db2: connection refused"]
+
+
 def test_replicas_restart_before_their_primary():
     hostvars = {"db1": facts(rc=1), "db2": facts(rc=1)}
     assert mysql.mysql_restarts(MEMBERS, "db1", ["db1", "db2"], hostvars) == ["db2", "db1"]
@@ -166,7 +178,7 @@ def test_replicas_restart_before_their_primary():
         (facts(settings=True), ["db1"]),
         (facts(rc=1, started=True), []),
         (facts(rc=1, seeding=True), []),
-        ({**facts(), "__mysql_current": {"skipped": True}}, []),
+        ({**facts(settings=True), "__mysql_current": {"skipped": True}}, []),
     ],
 )
 def test_what_runs_as_configured_or_is_started_or_seeded_anyway_is_not_restarted(found, restarts):

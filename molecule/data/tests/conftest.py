@@ -1,5 +1,6 @@
 """The application's side of the data tiers, on app1."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ def playbook(name: str, *arguments: str) -> SimpleNamespace:
 
 def secrets() -> dict[str, str]:
     """The lab's secrets, by name."""
-    return secrecy.of_lab("data")
+    return secrecy.of_lab(os.environ["LAB_NAME"])
 
 
 def given(host: str, command: str, text: str) -> str:

@@ -1,0 +1,164 @@
+"""Checks that ask a MariaDB server for its role: HAProxy's, the reconciler's and registrar's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+from contextlib import suppress
+
+import pytest
+from mariadb import MariaDB, certificates
+
+from programs import wait_for
+from selvage import checks
+from selvage.mysql import wire
+from selvage.registrar import replication
+from selvage.registrar.settings import CheckSettings
+from selvage.system.conversation import over_tcp
+
+ROLES = ("primary", "replica")
+# As role mysql makes them, but that the registrar's has no socket to show for its user.
+ACCOUNTS = """
+SET SESSION sql_log_bin = 0;
+CREATE USER haproxy_check@'127.%';
+CREATE USER registrar@localhost;
+GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO registrar@localhost;
+CREATE USER replication@'127.%' IDENTIFIED BY 'secret';
+GRANT REPLICATION SLAVE ON *.* TO replication@'127.%';
+"""
+FOLLOW = """
+SET GLOBAL read_only = 1;
+CHANGE MASTER TO MASTER_HOST = '{primary.address}', MASTER_PORT = {primary.port},
+  MASTER_USER = 'replication', MASTER_PASSWORD = 'secret', MASTER_USE_GTID = slave_pos,
+  MASTER_CONNECT_RETRY = 1{more};
+START SLAVE;
+"""
+
+
+class Database:
+    """Two servers, of which the first is primary, and their services behind HAProxy."""
+
+    def __init__(self, fabric, tls):
+        self.fabric = fabric
+        certificates(tls, [1, 2])
+        self.one, self.two = MariaDB(1, tls), MariaDB(2, tls)
+
+    def start(self):
+        self.one.install()
+        shutil.copytree(self.one.data, self.two.data)
+        for server in (self.one, self.two):
+            server.start()
+            server.sql(ACCOUNTS)
+        self.one.sql("SET GLOBAL read_only = 0")
+        self.follow(self.two, self.one)
+        self.services = {
+            role: self.fabric.service(
+                role,
+                mode="tcp",
+                check={"type": "mysql", "role": role, "user": "haproxy_check", "interval": "1s",
+                       "timeout": "5s" if role == "primary" else "1m", "rise": 1, "fall": 1},
+            )
+            for role in ROLES
+        }  # fmt: skip
+        self.fabric.reconcile()  # services without a server
+        for role in ROLES:
+            for server in (self.one, self.two):
+                self.fabric.register(f"{server.address}:{server.port}", service=role)
+
+    @staticmethod
+    def follow(replica, primary, more=""):
+        replica.sql("STOP SLAVE;" + FOLLOW.format(primary=primary, more=more))
+
+    def up(self, service):
+        """Who has traffic, by HAProxy's own checks."""
+        rows = self.fabric.haproxy.servers(service)
+        assert len(rows) == 2
+        return {row["srv_addr"] for row in rows.values() if row["srv_op_state"] == "2"}
+
+    def settles(self, primary, replica):
+        wait_for(lambda: (self.up("primary"), self.up("replica")) == (primary, replica))
+
+    def answers(self, role):
+        """Whether the server is read-only whom a client of this service comes to."""
+        with suppress(OSError), over_tcp("127.0.0.1", self.services[role], 20.0) as conversation:
+            assert "MariaDB" in wire.version(conversation.parsed(wire.parse)[1])
+            conversation.send(wire.login("haproxy_check", "mysql_native_password"))
+            assert not wire.asks_for_another_way(conversation.parsed(wire.parse)[1])
+            conversation.send(wire.query("SELECT @@global.read_only") + wire.QUIT)
+            for _ in range(4):
+                _, row = conversation.parsed(wire.parse)
+            return {"0": "writable", "1": "read-only"}[wire.row(row, ["value"])["value"]]
+        return None
+
+    def registrars(self, server, role, user="registrar", **settings):
+        check = CheckSettings(
+            "mysql", "", (), 1.0, 20.0, 1, 1, role=role, user=user,
+            socket=str(server.socket), **settings,
+        )  # fmt: skip
+        return replication.mysql(check)
+
+    def probed(self, server, service):
+        found = next(s for s in self.fabric.settings().services if s.name == service)
+        return checks.probe(found, server.address, server.port)
+
+    def late(self, server, detail, **settings):
+        wait_for(
+            lambda: re.fullmatch(detail, self.registrars(server, "replica", **settings).detail)
+        )
+
+    def close(self):
+        for server in (self.one, self.two):
+            server.close()
+
+
+@pytest.fixture
+def database(fabric, tmp_path):
+    servers = Database(fabric, tmp_path)
+    yield servers
+    servers.close()
+
+
+def test_traffic_follows_the_role_of_a_database(fabric, database):
+    one, two = database.one, database.two
+    database.start()
+    wait_for(lambda: database.registrars(two, "replica").healthy)
+    assert fabric.reconcile().problems == ()
+    database.settles({one.address}, {two.address})
+    wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
+    for ask, details in (
+        (database.probed, ("it is writable", "it is read-only")),
+        (database.registrars, ("it replicates from nobody", "it is a replica")),
+    ):
+        found = {(server, role): ask(server, role) for server in (one, two) for role in ROLES}
+        healthy = {key for key, result in found.items() if result.healthy}
+        assert healthy == {(one, "primary"), (two, "replica")}
+        assert (found[one, "replica"].detail, found[two, "primary"].detail) == details
+    # The socket proves who asks, to root's account.
+    assert database.registrars(one, "primary", user="root").healthy
+    # Each check came in and went as a client does.
+    (counted,) = one.sql("SHOW GLOBAL STATUS LIKE 'Aborted_c%'")[:1]
+    assert counted == ["Aborted_clients", "0"]
+
+    # The roles change, the old primary first.
+    one.sql("SET GLOBAL read_only = 1")
+    two.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")
+    database.follow(one, two)
+    database.settles({two.address}, {one.address})
+    wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
+
+    # What HAProxy cannot see: a replica that is late, stopped, or not connected.
+    database.late(one, "a replica, lag 0 s")
+    database.follow(one, two, more=", MASTER_DELAY = 3600")
+    two.sql("CREATE USER late")
+    database.late(one, "lag [0-9]+ s, more than 1 s", max_lag_s=1.0)
+    one.sql("SET SESSION sql_log_bin = 0; CREATE USER late")
+    database.follow(one, two, more=", MASTER_DELAY = 0")
+    database.late(one, "replication stopped: .*CREATE USER failed.*")
+    assert database.up("replica") == {one.address}
+
+    # A primary that stands still answers nobody; one that is dead has no replicas.
+    two.send(signal.SIGSTOP)
+    database.settles(set(), {one.address})
+    two.send(signal.SIGCONT)
+    database.settles({two.address}, {one.address})
