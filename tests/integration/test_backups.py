@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -272,8 +272,15 @@ def test_redis_comes_back_from_a_replicas_data(cluster, tmp_path):
 
 def let_in(cluster, name):
     """The application's user, which servers forget when they end."""
-    with cluster.client(name) as link:
-        link.ask("ACL", "SETUSER", "shop", "on", ">shop-of-these-tests", "~*", "+@all")
+    address = cluster.servers[name].address
+
+    def told():
+        with suppress(FailedError), Client(address, cluster.ports.server, cluster.access) as link:
+            link.ask("ACL", "SETUSER", "shop", "on", ">shop-of-these-tests", "~*", "+@all")
+            return True
+        return False
+
+    wait_for(told, 120)
 
 
 def known(cluster, name):
