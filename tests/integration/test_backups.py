@@ -143,6 +143,12 @@ def test_zookeeper_comes_back_without_the_registrations_of_that_day(ensemble, tm
         assert kazoo.create("/next", b"") and kazoo.exists("/next").czxid > seen
 
 
+def epoch(member):
+    done = place("zookeeper-epoch", "--data", member.folder / "data")
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
 def ensemble_restored(ensemble, archive, seen):
     """What `roles/backup/tasks/restore_zookeeper.yml` does."""
     first, second, third = ensemble.members
@@ -151,11 +157,13 @@ def ensemble_restored(ensemble, archive, seen):
         *("--heap", "128m"),
     )
     assert prepared.returncode == 0, prepared.stderr
+    epochs = [epoch(member) for member in ensemble.members]
+    assert max(epochs) == seen >> 32
     for member in ensemble.members:
         member.stop()
     for member, more in ((first, ["--fill"]), (second, ["--vote"]), (third, [])):
         data = member.folder / "data"
-        words = ("--data", data, "--log", data, "--epoch", (seen >> 32) + 1, *more)
+        words = ("--data", data, "--log", data, "--epoch", max(epochs) + 1, *more)
         done = place("zookeeper-swap", *words)
         assert done.returncode == 0, done.stderr
         (data / "myid").write_text(f"{ensemble.members.index(member) + 1}\n")

@@ -1,6 +1,7 @@
 """A restore's work in a service's folder, as the service's user; Ansible stops and starts it.
 
     python3 -m selvage.backup.place zookeeper-prepare --archive FILE --data FOLDER --heap 512m
+    python3 -m selvage.backup.place zookeeper-epoch --data FOLDER
     python3 -m selvage.backup.place zookeeper-swap --data FOLDER --log FOLDER --epoch 7 --fill
     python3 -m selvage.backup.place redis --archive FILE --data FOLDER
     python3 -m selvage.backup.place finish FOLDER…
@@ -28,6 +29,7 @@ from ..system.tcp import connect
 
 _FILE: Final = re.compile(r"(snapshot|log)\.[0-9a-f]{1,16}")
 _VERSION: Final = "version-2"
+_EPOCHS: Final = ("acceptedEpoch", "currentEpoch")
 # ZooKeeper's own, so that loading is what a member would do.
 _JAVA: Final = (
     *("-XX:+ExitOnOutOfMemoryError", "-Djute.maxbuffer=262144"),
@@ -116,6 +118,20 @@ def _mntr() -> dict[str, str]:
     return {name: value for name, tab, value in pairs if tab}
 
 
+def zookeeper_epoch(data: Path) -> str:
+    """The latest epoch that a member knows of; 0 where it has no data. Raises `RefusedError`."""
+    latest = 0
+    for name in _EPOCHS:
+        path = data / _VERSION / name
+        try:
+            latest = max(latest, int(path.read_text()))
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            raise RefusedError(f"{path}: is damaged, it has no number: remove it") from None
+    return str(latest)
+
+
 def zookeeper_swap(data: Path, log: Path, epoch: int, *, fill: bool, vote: bool) -> None:
     """Put what was prepared in the place of the data, or nothing.
 
@@ -131,7 +147,7 @@ def zookeeper_swap(data: Path, log: Path, epoch: int, *, fill: bool, vote: bool)
     work = data / "restore"
     for folder in (data, log):
         (folder / _VERSION).mkdir(mode=0o750, exist_ok=True)
-    for name in ("acceptedEpoch", "currentEpoch"):
+    for name in _EPOCHS:
         (data / _VERSION / name).write_text(f"{epoch}")
     for path in sorted((work / _VERSION).iterdir()):
         if _FILE.fullmatch(path.name):
@@ -185,6 +201,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one.add_argument("--heap", required=True)
     one.add_argument("--wait", type=float, default=600)
     one.set_defaults(do=lambda o: zookeeper_prepare(o.archive, o.data, o.heap, o.wait))
+    one = steps.add_parser("zookeeper-epoch")
+    one.add_argument("--data", type=Path, required=True)
+    one.set_defaults(do=lambda o: zookeeper_epoch(o.data))
     one = steps.add_parser("zookeeper-swap")
     one.add_argument("--data", type=Path, required=True)
     one.add_argument("--log", type=Path, required=True)
