@@ -20,15 +20,18 @@ from plugin_utils.problems import (
     name_problems,
     subscriptions,
 )
+from plugin_utils.residency import residency_problem
 from plugin_utils.secrets import secret_problems
 from plugin_utils.settings import SENSITIVE, Problem, Values, bound
 from plugin_utils.x509 import authority_problem, key_problem, read_chain
 
 from selvage.fields import Fields, Invalid
 
-GROUPS = ("zookeeper", "redis", "mysql", "services", "edge", "controller")
+GROUPS = ("zookeeper", "redis", "mysql", "services", "edge", "controller", "backup")
 # Members of these tiers have a number of their own, given once.
 NUMBERED = (("zookeeper", "zookeeper_id", 255), ("mysql", "mysql_server_id", 2**32 - 1))
+# Tiers with data that are backed up.
+BACKED_UP = ("zookeeper", "redis")
 # Their hosts have a registrar.
 ANNOUNCING = {"services", *data_tiers.UNITS}
 OWN_AUTHORITY = ("fabric_ca_certificate", "fabric_ca_key")
@@ -59,6 +62,7 @@ def fabric_map(
     except Invalid as problem:
         return {"problems": [str(problem)]}
     tiers = {tier: {*groups.get(name, [])} & {*members} for tier, name in names.items()}
+    tiers["backed_up"] = {host for tier in BACKED_UP for host in tiers[tier] if tiers["backup"]}
     problems = name_problems(members)
     values = {
         host: values_of(host, variables[host], settings, instead, problems) for host in members
@@ -81,6 +85,10 @@ def fabric_map(
         if (host, re.split(r"[:\[]", text)[0]) not in refused
     ]
     problems += _own_authority(values)
+    for host in tiers["backup"] - {host for host, _ in problems}:
+        here = values[host]
+        if text := residency_problem(here["fabric_country"], here["fabric_countries"]):
+            problems.append((host, text))
     numbered = {
         tier: _numbered(sorted(tiers[tier]), name, highest, variables, values, problems)
         for tier, name, highest in NUMBERED
@@ -106,6 +114,10 @@ def fabric_map(
         "redis": [nodes[host] for host in sorted(tiers["redis"])],
         "mysql": numbered["mysql"],
         "controllers": [nodes[host]["address"] for host in sorted(tiers["controller"])],
+        "backup": [nodes[host] for host in sorted(tiers["backup"])],
+        "backed_up": {
+            tier: [nodes[host] for host in sorted(tiers[tier])] for tier in BACKED_UP if tiers[tier]
+        },
         "name": group,
         "authority": authority,
         "hosts": {
@@ -255,6 +267,14 @@ def _resolved(
             *instance_rules(instances),
         ],
         "batches": values["fabric_serial"],
+        "backup": {
+            "country": values["fabric_country"] or "",
+            **{
+                name: values[f"fabric_backup_{name}"]
+                for name in ("folder", "keep", "schedule", "time_limit", "recipients")
+            },
+            "countries": values["fabric_countries"],
+        },
         "reserved_ports": sorted(reserved),
         "zone": values["fabric_zone"],
         "zookeeper_hosts": values["fabric_zookeeper_hosts"] or clients,

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
+from plugin_utils.residency import COUNTRY
 from plugin_utils.rules import check_rules
 from plugin_utils.secrets import check_secret
 from plugin_utils.x509 import read_chain
+from selvage.backup.settings import RECIPIENT
 from selvage.catalogue import SERVICE_NAME, parse_services
 from selvage.fields import Fields, Invalid, unique
 from selvage.registrar import settings as registrar
@@ -125,6 +127,14 @@ def _certificates(value: object, name: str) -> None:
     unique(names, name, "name")
 
 
+def _count(value: object, name: str) -> None:
+    Fields({name: value}, "").integer(name, 1, 604_800)
+
+
+def _folder(value: object, name: str) -> None:
+    Fields({name: value}, "").path(name)
+
+
 def _host(value: object, name: str) -> None:
     Fields({name: value}, "").text(name, r"\S{1,250}", "the name of a host")
 
@@ -165,7 +175,14 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "bind": _bind,
     "catalogue": parse_services,
     "certificates": _certificates,
+    "count": _count,
+    "countries": _texts(COUNTRY, "a country's two letters, such as DE"),
+    "country": _text(COUNTRY, "a country's two letters, such as DE"),
+    "cron": _text(
+        r"[0-9*/,-]+( [0-9a-zA-Z*/,-]+){4}", "five fields of crontab(5), such as '17 3 * * *'"
+    ),
     "firewall": check_rules,
+    "folder": _folder,
     "group": _text(r"\S{1,250}", "the name of a group"),
     "host": _host,
     "instances": _instances,
@@ -175,6 +192,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "ports": _ports,
     "private_key": _private_key,
     "profiles": _texts("|".join(PROFILES), f"one of {', '.join(PROFILES)}"),
+    "recipients": _texts(RECIPIENT, "a public key of age: age1…"),
     "secret": check_secret,
     "secrets": _secrets,
     "semi_sync": _text("go_on|wait", "go_on or wait"),

@@ -257,8 +257,37 @@ def test_defaults_and_what_follows_from_the_groups():
         "certificates": [],
         "redis_port": 6379,
         "redis_sentinel_port": 26379,
+        "backup": {
+            "country": "",
+            "countries": [],
+            "folder": "/var/backups/selvage",
+            "keep": 14,
+            "schedule": "17 3 * * *",
+            "time_limit": 14400,
+            "recipients": [],
+        },
     }
     assert [found[host]["profiles"] for host in ("zk1", "ctl1")] == [["zookeeper"], ["proxy"]]
+
+
+def test_backups_are_of_tiers_with_data_and_lie_where_they_may():
+    keeps = {"backup": ["ctl1"]}
+    found = drawn(keeps)
+    assert {tier: [one["name"] for one in some] for tier, some in found["backed_up"].items()} == {
+        "zookeeper": ["zk1", "zk2"]
+    }
+    assert "__fabric_backed_up" in found["hosts"]["zk1"]["groups"]
+    assert "__fabric_backed_up" not in drawn()["hosts"]["zk1"]["groups"]
+    within = {host: {"fabric_countries": ["DE", "FR"]} for host in found["hosts"]}
+    (line,) = problems(keeps, **within)
+    assert line.startswith("ctl1: fabric_country: is missing, and backups may lie in DE, FR alone")
+    abroad = {**within, "ctl1": {**within["ctl1"], "fabric_country": "US"}}
+    assert problems(keeps, **abroad) == [
+        "ctl1: fabric_country: US is not among fabric_countries (DE, FR), where backups may lie:"
+        " keep them on another host"
+    ]
+    home = {**within, "ctl1": {**within["ctl1"], "fabric_country": "FR"}}
+    assert problems(keeps, **home) == []
 
 
 def test_a_host_of_several_tiers_has_the_union():
@@ -496,7 +525,7 @@ def variables_set(node):
 
 
 def test_what_the_playbook_sets_is_refused_in_inventories():
-    names = ("site", "plays/redis", "plays/mysql", "plays/certificates")
+    names = ("site", "plays/redis", "plays/mysql", "plays/certificates", "plays/backup")
     plays = [yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in names]
     # The others are an inventory's to set, and what the playbook adds is added to them.
     assert variables_set(plays) - {*SETTINGS} == {*INSTEAD}

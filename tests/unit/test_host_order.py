@@ -40,7 +40,6 @@ INVENTORY = {
             name: {
                 "ansible_host": f"198.18.0.{number}",
                 "zookeeper_id": number - 10,
-                "schedule_authorized_key": f"key of {name}",
             }
             for name, number in NUMBERS.items()
         },
@@ -78,7 +77,6 @@ LISTS = {
         "hosts": "{{ __node_hosts_block }}",
         "sysctl": "{{ __node_sysctl | to_nice_yaml }}",
     },
-    "schedule": {"authorized_keys": "{{ __schedule_authorized_lines }}"},
 }
 KNOWN = "".join(f"198.18.0.{number} ssh-ed25519 {name}\n" for name, number in NUMBERS.items())
 # What the roles' tasks find on a host.

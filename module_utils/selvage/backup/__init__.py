@@ -1,0 +1,1 @@
+"""Backups: taken where a service runs, pulled and kept by the backup host."""
