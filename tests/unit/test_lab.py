@@ -18,6 +18,19 @@ import requirements  # noqa: E402
 PREFIX = "198.19.250"
 
 
+def test_several_labs_are_removed_at_the_same_time(tmp_path):
+    """With the last one goes what labs share: one of them removes it, and no other stumbles."""
+    for folder in range(200):
+        (tmp_path / f"state/base-trixie/{folder}/x").mkdir(parents=True)
+    command = [sys.executable, "-B", LAB, "down"]
+    downs = [
+        subprocess.Popen([*command, tmp_path / f"state/{name}"], stderr=subprocess.PIPE, text=True)
+        for name in "abcd"
+    ]
+    assert [down.communicate()[1] for down in downs] == [""] * 4
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.fixture
 def able(monkeypatch):
     """A computer that can carry a lab, whatever this one is."""

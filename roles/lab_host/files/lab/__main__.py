@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from cache import start_cache
@@ -22,6 +23,9 @@ from network import set_up_network, tear_down_network
 from processes import end, recorded
 from requirements import check
 from spec import Lab
+
+# Not among what is removed.
+LOCK = Path("/run/selvage-lab.lock")
 
 
 def up(lab: Lab) -> bool:
@@ -57,11 +61,14 @@ def down(home: Path, keep_cache: bool) -> bool:
         tear_down_network(lab)
     if changed:
         shutil.rmtree(home)
-    if not any(state.glob("*/lab.json")):
-        restore_settings(state)
-        if not keep_cache:
-            shutil.rmtree(state)
-            changed = True
+    # Others may remove theirs at the same time, and see no lab either.
+    with LOCK.open("w") as lock:
+        flock(lock, LOCK_EX)
+        if state.exists() and not any(state.glob("*/lab.json")):
+            restore_settings(state)
+            if not keep_cache:
+                shutil.rmtree(state)
+                changed = True
     return changed
 
 
