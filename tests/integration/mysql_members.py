@@ -23,6 +23,7 @@ from selvage.mysql.handover import Limits
 from selvage.mysql.promotion import Action, Plan
 from selvage.mysql.session import Session, Source
 
+PATIENT = Limits(ready_s=60, pause_s=20)
 # Debian's Python has PyMySQL, as on a node; a virtual environment's may load it, too.
 PYTHON = "/usr/bin/python3"
 PACKAGES = Path("/usr/lib/python3/dist-packages")
@@ -187,12 +188,10 @@ class Cluster:
                 case simple:
                     getattr(acting, simple)(own)
 
-    def hand_over(self, giver: str, taker: str, pause_s: int = 20, **connects: Any) -> float:
+    def hand_over(self, giver: str, taker: str, limits: Limits = PATIENT, **connects: Any) -> float:
         """Both sides at the same time; an assertion fails with what they raised."""
         connect = {"give": self.connect(giver), "take": self.connect(taker), **connects}
         token = str(time.monotonic_ns())
-        # Where one side dies at once, the other one waits for all of the first limit.
-        limits = Limits(ready_s=5, pause_s=pause_s)
         with ThreadPoolExecutor() as pool:
             gives = pool.submit(handover.give, connect["give"], self.source(taker), token, limits)
             takes = pool.submit(

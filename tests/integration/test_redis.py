@@ -203,6 +203,8 @@ def test_health_checks_ask_the_role_without_a_password_and_nothing_else(cluster)
                 client.ask(*words)
     accounts = role_users("__redis_server_users")
     with cluster.client("redis1") as client:
+        # Whatever users other tests have left.
+        tell.accounts(client, accounts, exact=True, dry_run=False)
         assert not tell.accounts(client, accounts, exact=True, dry_run=False).lines
         client.ask("ACL", "SETUSER", "check", "resetpass", ">a-password-that-nobody-knows")
         told = tell.accounts(client, accounts, exact=False, dry_run=False)
