@@ -61,7 +61,7 @@ ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
 	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
-test: $(VENV_READY) build/root-trixie ## everything that CI runs (up to 40 minutes)
+test: $(VENV_READY) build/root-trixie ## everything that CI runs (up to an hour)
 	@echo "Side by side, what each prints goes to build/test/: $(SIDE_BY_SIDE)"
 	@rm -rf build/test && mkdir -p build/test
 	@$(MAKE) --no-print-directory --keep-going --jobs=4 $(SIDE_BY_SIDE:%=build/test/%) 2>build/test/make \
@@ -89,7 +89,7 @@ integration: $(VENV_READY) build/.packages ## reconciler and registrar against t
 integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration --ignore=tests/integration/test_mariadb.py --ignore-glob="*/test_mysql_*.py"
 
-molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, other people's, and a node's ways in (minutes)
+molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, other people's, a node's ways in (minutes)
 
 molecule-%: $(VENV_READY)
 	PATH="$(BIN):$$PATH" $(BIN)/molecule test --scenario-name $*
