@@ -70,7 +70,7 @@ def _run(playbook: Path, *, unchanged: bool = False) -> None:
 
 
 def _ansible(program: str, *arguments: str | Path) -> str:
-    command = [Path(sys.executable).parent / program, "-i", "inventories/lab", *arguments]
+    command = [Path(sys.executable).parent / program, "-i", "inventories/lab/hosts.yml", *arguments]
     run = subprocess.run(
         command, cwd=_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
