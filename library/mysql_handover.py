@@ -94,20 +94,14 @@ paused:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.mysql import acting, handover, session
+from ansible.module_utils.selvage.mysql.arguments import SOCKET, SOURCE
 from ansible.module_utils.selvage.mysql.session import Source, SqlError
 
-OTHER: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "address": {"type": "str", "required": True},
-    "port": {"type": "int", "default": 3306},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "ca": {"type": "path", "required": True},
-}
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "required": True, "choices": ["primary", "replica"]},
-    "other": {"type": "dict", "required": True, "options": OTHER},
+    "other": {"type": "dict", "required": True, "options": SOURCE},
     "token": {"type": "str", "required": True, "no_log": True},
-    "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+    "socket": SOCKET,
     "ready": {"type": "int", "default": 60},
     "pause": {"type": "int", "default": 5},
 }

@@ -82,9 +82,10 @@ said:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage.mysql.arguments import SOCKET
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+    "socket": SOCKET,
     "data_directory": {"type": "path", "default": "/var/lib/mysql"},
     "user": {"type": "str", "default": "root"},
     "timeout": {"type": "int", "default": 10},

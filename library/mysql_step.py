@@ -86,15 +86,9 @@ do:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.mysql import acting, session
+from ansible.module_utils.selvage.mysql.arguments import SOCKET, SOURCE
 from ansible.module_utils.selvage.mysql.session import Session, Source, SqlError
 
-SOURCE: dict[str, Any] = {
-    "name": {"type": "str", "required": True},
-    "address": {"type": "str", "required": True},
-    "port": {"type": "int", "default": 3306},
-    "password": {"type": "str", "required": True, "no_log": True},
-    "ca": {"type": "path", "required": True},
-}
 STEPS = (
     *("writable", "stop_receiving", "start", "catch_up"),
     *("apply_received", "forget", "follow"),
@@ -104,7 +98,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "source": {"type": "dict", "options": SOURCE},
     "position": {"type": "str", "default": ""},
     "semi_sync": {"type": "bool", "default": True},
-    "socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
+    "socket": SOCKET,
     "wait": {"type": "int", "default": 60},
 }
 
