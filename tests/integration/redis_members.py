@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,14 @@ class Cluster:
         self.authority.close()
         if ROOT:
             Path(f"{ROOT}{self.authority.folder}").rmdir()
+
+
+@contextmanager
+def started() -> Iterator[Cluster]:
+    """A cluster while it runs."""
+    made = Cluster()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.close()

@@ -15,7 +15,7 @@ import pytest
 from ensemble import Ensemble
 from kazoo.client import KazooClient
 from kazoo.security import make_digest_acl
-from redis_members import PASSWORDS, Cluster
+from redis_members import PASSWORDS, started
 
 from programs import ROOT, SMALL, wait_for
 from selvage.backup import manifest, source
@@ -214,12 +214,8 @@ def test_an_interrupted_restore_keeps_what_was_there_before_the_first_one(tmp_pa
 
 @pytest.fixture(scope="module")
 def cluster():
-    made = Cluster()
-    try:
-        made.start()
+    with started() as made:
         yield made
-    finally:
-        made.close()
 
 
 def everything(cluster, name):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from redis_members import PASSWORDS, Authority, Cluster, role_users
+from redis_members import PASSWORDS, Authority, role_users, started
 
 from programs import wait_for
 from selvage.redis import facts, forget, members, settings, switchover, tell, topology, users
@@ -22,12 +22,8 @@ SECRETS = {
 
 @pytest.fixture(scope="module")
 def running():
-    made = Cluster()
-    try:
-        made.start()
+    with started() as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import pytest
 from redis_members import Authority, Cluster
+from roles import ROLES, TwoRoles
 
 from programs import wait_for
 from selvage import checks
@@ -21,16 +22,16 @@ from selvage.registrar import replication
 from selvage.registrar.settings import CheckSettings
 from selvage.system.conversation import over_tcp
 
-ROLES = ("primary", "replica")
 # As the fabric has them. Within the interval a busy machine has to connect, with TLS.
 CHECKED = {"interval": "1s", "rise": 1, "fall": 1}
 
 
-class Redis:
+class Redis(TwoRoles):
     """A primary, a replica, and their services behind HAProxy."""
 
     def __init__(self, fabric):
-        self.fabric, self.cluster = fabric, Cluster(2)
+        super().__init__(fabric)
+        self.cluster = Cluster(2)
         self.one, self.two = self.cluster.members
         self.port = self.cluster.ports.server
         # Where HAProxy of another release has its root, too.
@@ -56,15 +57,6 @@ class Redis:
     def register(self, service):
         for member in self.cluster.members:
             self.fabric.register(f"{member.address}:{self.port}", service=service)
-
-    def up(self, service):
-        """Who has traffic, by HAProxy's own checks."""
-        rows = self.fabric.haproxy.servers(service)
-        assert len(rows) == 2
-        return {row["srv_addr"] for row in rows.values() if row["srv_op_state"] == "2"}
-
-    def settles(self, primary, replica):
-        wait_for(lambda: (self.up("primary"), self.up("replica")) == (primary, replica))
 
     def answers(self, role):
         """What the server says of its role whom a client of this service comes to."""

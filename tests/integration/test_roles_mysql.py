@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from mariadb import MariaDB, certificates
+from roles import ROLES, TwoRoles
 
 from programs import wait_for
 from selvage import checks
@@ -16,7 +17,6 @@ from selvage.registrar import replication
 from selvage.registrar.settings import CheckSettings
 from selvage.system.conversation import over_tcp
 
-ROLES = ("primary", "replica")
 # As role mysql makes them, but that the registrar's has no socket to show for its user.
 ACCOUNTS = """
 SET SESSION sql_log_bin = 0;
@@ -35,11 +35,11 @@ START SLAVE;
 """
 
 
-class Database:
+class Database(TwoRoles):
     """Two servers, of which the first is primary, and their services behind HAProxy."""
 
     def __init__(self, fabric, tls):
-        self.fabric = fabric
+        super().__init__(fabric)
         certificates(tls, [1, 2])
         self.one, self.two = MariaDB(1, tls), MariaDB(2, tls)
 
@@ -67,15 +67,6 @@ class Database:
     @staticmethod
     def follow(replica, primary, more=""):
         replica.sql("STOP SLAVE;" + FOLLOW.format(primary=primary, more=more))
-
-    def up(self, service):
-        """Who has traffic, by HAProxy's own checks."""
-        rows = self.fabric.haproxy.servers(service)
-        assert len(rows) == 2
-        return {row["srv_addr"] for row in rows.values() if row["srv_op_state"] == "2"}
-
-    def settles(self, primary, replica):
-        wait_for(lambda: (self.up("primary"), self.up("replica")) == (primary, replica))
 
     def answers(self, role):
         """Whether the server is read-only whom a client of this service comes to."""
