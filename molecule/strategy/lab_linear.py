@@ -62,6 +62,5 @@ def scan(
 module_finder.scan = scan
 
 
-# Neither Ansible nor Mitogen has types.
-class StrategyModule(StrategyMixin, Linear):  # type: ignore[misc]
+class StrategyModule(StrategyMixin, Linear):  # type: ignore[misc]  # neither has types
     """`strategy: lab_linear`."""
