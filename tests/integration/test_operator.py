@@ -624,6 +624,31 @@ def test_explain_with_a_held_a_refused_and_a_draining_instance(fabric, four, sel
     )
 
 
+def test_explain_names_who_is_not_registered_and_shows_anybodys_words_harmlessly(
+    fabric, four, selvage
+):
+    fabric.service()
+    fabric.reconcile()
+    registry, notes = fabric.client, f"{fabric.root}.notes/inventory"
+    words = {
+        "db2_3306": b"replication stopped: 1950: out of order",
+        four[0].child: b"it is registered by now",
+        "evil_1": b"\x1b[2J\n  db1_3306  fine" + b"x" * 1_000,
+        "large_1": b"x" * 100_000,
+    }
+    for child, text in words.items():
+        registry.create(f"{notes}/{child}", text, makepath=True)
+    lines = selvage("explain", "inventory").splitlines()
+    at = lines.index("not registered, as the registrars there say:")
+    assert lines[at + 1] == "  db2_3306  replication stopped: 1950: out of order"
+    assert lines[at + 2].startswith(r"  evil_1    \x1b[2J\n  db1_3306  fine")
+    assert len(lines[at + 2]) < 230
+    assert lines[at + 3] == ""
+    assert "registered: 4 taken" in lines
+    assert fabric.reconcile().services[0].changed == ()
+    registry.delete(notes.rpartition("/")[0], recursive=True)
+
+
 def test_explain_while_others_are_away_and_it_changes_nothing(fabric, four, selvage, tmp_path):
     port = fabric.service()
     fabric.reconcile()

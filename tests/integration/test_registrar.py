@@ -26,6 +26,7 @@ from programs import Instance, ZooKeeper, free_port, wait_for
 
 MODULES = Path(__file__).parents[2] / "module_utils"
 ROOT = "/registrar"
+NOTES = f"{ROOT}.notes"
 AT_A_PACE = """
 import json, sys
 from pathlib import Path
@@ -60,7 +61,8 @@ def reader(zookeeper: ZooKeeper) -> Iterator[KazooClient]:
     client.start(60)
     yield client
     client.add_auth("digest", "fabric:s3 cret")
-    client.delete(ROOT, recursive=True)
+    for root in (ROOT, NOTES):
+        client.delete(root, recursive=True)
     client.stop()
     client.close()
 
@@ -279,6 +281,47 @@ def test_a_failing_check_deregisters_at_once_and_a_passing_one_registers(
     instance.healthy = False
     wait_for(lambda: not reader.exists(path))
     wait_for(lambda: "; not healthy: inventory (HTTP 503)" in "".join(registrar.said))
+    instance.healthy = True
+    wait_for(lambda: reader.exists(path))
+
+
+def test_why_an_instance_is_not_registered_stands_beside_the_registrations(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    path = started(registrar, reader, instance)
+    note = f"{NOTES}/inventory/app1_{instance.port}"
+    instance.healthy = False
+    wait_for(lambda: reader.exists(note))
+    data, stat = reader.get(note)
+    assert data == b"HTTP 503"
+    assert stat.ephemeralOwner
+    assert children(reader) == []
+
+    # The next process has it for its own.
+    registrar.tell(signal.SIGKILL)
+    registrar.wait()
+    registrar.start()
+    wait_for(lambda: reader.exists(note).ephemeralOwner != stat.ephemeralOwner)
+    instance.healthy = True
+    wait_for(lambda: reader.exists(path))
+    wait_for(lambda: not reader.exists(note))
+
+    registrar.selvage("drain", "inventory", "--reason", "new disk")
+    wait_for(lambda: reader.exists(note))
+    assert reader.get(note)[0] == b"drained: new disk"
+    registrar.tell(signal.SIGTERM)
+    registrar.wait()
+    wait_for(lambda: not reader.exists(note))
+
+
+def test_notes_that_cannot_be_written_harm_nothing(
+    registrar: Registrar, reader: KazooClient, instance: Instance
+) -> None:
+    reader.create(NOTES, acl=READ_ACL_UNSAFE)
+    path = started(registrar, reader, instance)
+    instance.healthy = False
+    wait_for(lambda: not reader.exists(path))
+    wait_for(lambda: "cannot say why instances are not registered" in registrar.log)
     instance.healthy = True
     wait_for(lambda: reader.exists(path))
 

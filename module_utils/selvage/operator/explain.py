@@ -28,6 +28,8 @@ from .status import duration, override_words, place, state
 
 _Row = tuple[str, ...]
 _WIDEST: Final = 44
+# Anybody who may register may say such things.
+_MOST: Final = 50
 
 
 def report(facts: Facts) -> str:
@@ -38,7 +40,7 @@ def report(facts: Facts) -> str:
     rows = sorted(_rows(facts))
     if not news and not any(row[-1] for row in rows):
         news = ["HAProxy runs what is wanted."]
-    lines += [*news, "", *_registered(facts), ""]
+    lines += [*news, "", *_registered(facts), *_absent(facts), ""]
     head = ("servers", "wanted", "runs", "why they differ")
     lines += _table([head, *((f"  {row[0]}", *row[1:]) for row in rows)])
     return "\n".join(lines)
@@ -93,6 +95,15 @@ def _registered(facts: Facts) -> Iterator[str]:
         child, verdict = printable(registration.child), _taken(facts, registration)
         rows.append((child, f"{verdict}; held out: {out[child]}" if child in out else verdict))
     yield from _table([(f"  {child}", verdict) for child, verdict in sorted(rows)])
+
+
+def _absent(facts: Facts) -> Iterator[str]:
+    if facts.absent:
+        yield "not registered, as the registrars there say:"
+    rows = sorted((printable(child), text) for child, text in facts.absent.items())
+    yield from _table([(f"  {child}", text) for child, text in rows[:_MOST]])
+    if len(rows) > _MOST:
+        yield f"  and {len(rows) - _MOST} more"
 
 
 def _taken(facts: Facts, registration: Registration) -> str:

@@ -6,8 +6,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from ..catalogue import Service
+from kazoo.client import KazooClient
+
+from ..catalogue import Guards, Service
+from ..formats.grammar import printable
 from ..formats.registrations import Reading
 from ..haproxy import services_file, validation
 from ..haproxy.runtime import Runtime
@@ -25,6 +29,8 @@ from ..reconciler.settings import Settings
 from ..registry.connection import RegistryUnavailable, connected
 from ..registry.view import RegistryView
 
+_NOTE_CHARACTERS: Final = 200
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -32,7 +38,9 @@ class Facts:
 
     `plan` is what a pass would do. `complaint` is what HAProxy has against the reload that the
     plan needs, which is not due for another `reload_in_s`. `overrides` are those of the service
-    that are in force at `at`, in seconds since 1970. `problems` are files that cannot be read.
+    that are in force at `at`, in seconds since 1970. `absent` are instances that are not
+    registered, by the names that their registrations would have, with the words of the registrars
+    there: nobody decides by these. `problems` are what else cannot be read.
     """
 
     service: Service
@@ -44,6 +52,7 @@ class Facts:
     reload_in_s: float
     overrides: tuple[Override, ...]
     at: float
+    absent: Mapping[str, str]
     problems: tuple[str, ...]
 
 
@@ -67,8 +76,10 @@ def gather(settings: Settings, service: Service) -> Facts:
         peaks={service.name: memory.peak(service.name, service.guards.window_ms)},
         maintained=frozenset(override.server for override in found),
     )
-    readings = {service.name: _reading(settings, service, memory)}
-    (plan,) = make_plan([service], readings, live, filed, node).services
+    reading, notes = _registry(settings, service, memory)
+    (plan,) = make_plan([service], {service.name: reading}, live, filed, node).services
+    if isinstance(notes, str):
+        problems += (notes,)
     reload_in_s = 0.0
     if memory.reloaded_at is not None:
         reload_in_s = memory.reloaded_at + settings.reload_interval_ms / 1000 - now()
@@ -82,6 +93,7 @@ def gather(settings: Settings, service: Service) -> Facts:
         reload_in_s=max(0.0, reload_in_s),
         overrides=tuple(override for override in found if override.service == service.name),
         at=at,
+        absent={} if isinstance(notes, str) else _absent(notes, reading),
         problems=problems,
     )
 
@@ -97,17 +109,46 @@ def _live(
         return None, str(error)
 
 
-def _reading(settings: Settings, service: Service, memory: Memory) -> Reading:
+def _registry(
+    settings: Settings, service: Service, memory: Memory
+) -> tuple[Reading, Mapping[str, str] | str]:
+    """What is registered; the notes beside it, or why they are not known."""
+    limit_s = settings.registry.session_timeout_ms / 1000
     try:
         with connected(settings.registry) as client:
             view = RegistryView(client, settings.registry.root, {service.name: service.guards})
-            view.refresh(settings.registry.session_timeout_ms / 1000)
+            view.refresh(limit_s)
             content = view.content
+            notes = _notes(client, settings.registry.notes.root, service.name, limit_s)
     except RegistryUnavailable as error:
-        return Reading(failure=str(error))
+        return Reading(failure=str(error)), {}
     readings = Readings([service], Resolver(memory.addresses))
     readings.read(content, patient=True)
-    return readings.latest[service.name]
+    return readings.latest[service.name], notes
+
+
+def _notes(client: KazooClient, root: str, service: str, limit_s: float) -> Mapping[str, str] | str:
+    """Anybody's words: shown, and heeded by nobody."""
+    view = RegistryView(client, root, {service: Guards()})
+    try:
+        view.refresh(limit_s)
+        found = view.content[service]
+    except RegistryUnavailable as error:
+        found = str(error)
+    if isinstance(found, str):
+        return f"why others are not registered cannot be read: {found}"
+    return {
+        child: printable(text.decode(errors="replace"), _NOTE_CHARACTERS)
+        for child, text in found.items()
+        if isinstance(text, bytes)
+    }
+
+
+def _absent(notes: Mapping[str, str], reading: Reading) -> Mapping[str, str]:
+    """The notes about what is not registered; others are about to go."""
+    known = {one.child for one in (*reading.refusals, *reading.out_of_service)}
+    known |= {one.child for one in reading.registrations}
+    return {child: text for child, text in notes.items() if child not in known}
 
 
 def _complaint(settings: Settings, plan: ServicePlan, filed: Mapping[str, Section]) -> str | None:

@@ -1,5 +1,7 @@
 """This node's own znodes in the registry: put there, kept as they shall be, taken away.
 
+They are its registrations, and beside those its notes.
+
 What another host has put there stays: a name has who came first, until its session ends.
 """
 
@@ -9,7 +11,7 @@ import enum
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, Protocol, TypeVar, cast
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import (
@@ -28,7 +30,6 @@ from kazoo.security import ACL, CREATOR_ALL_ACL, READ_ACL_UNSAFE
 
 from ..formats.grammar import printable
 from ..registry.settings import RegistrySettings
-from .announcement import Announcement
 from .health import Wish
 from .sessions import Sessions
 
@@ -43,6 +44,25 @@ UNREACHABLE: Final = (
     KazooTimeoutError,
 )
 """What kazoo raises when the registry, and not one znode, is the matter."""
+
+
+class Znode(Protocol):
+    """One below its service's."""
+
+    @property
+    def service(self) -> str:
+        """The name of its parent."""
+
+    @property
+    def child(self) -> str:
+        """Its own name."""
+
+    @property
+    def data(self) -> bytes:
+        """What it shall hold."""
+
+
+_Own = TypeVar("_Own", bound=Znode)
 
 
 class Change(enum.Enum):
@@ -80,7 +100,8 @@ _Found = tuple[bytes, ZnodeStat]
 class Announcer:
     """Writes through one client, whose session owns the znodes.
 
-    `on_change` is called on kazoo's thread when a znode that was last seen changes.
+    `on_change` is called on kazoo's thread when a znode that was last seen changes; without it
+    nothing is watched.
     """
 
     def __init__(
@@ -88,7 +109,7 @@ class Announcer:
         client: KazooClient,
         settings: RegistrySettings,
         sessions: Sessions,
-        on_change: Callable[[], None],
+        on_change: Callable[[], None] | None = None,
     ) -> None:
         self._client = client
         self._root = settings.root
@@ -99,49 +120,49 @@ class Announcer:
         self._on_change = on_change
 
     def fulfil(
-        self, wishes: Mapping[Announcement, Wish]
-    ) -> dict[Announcement, Outcome | KazooException | KazooTimeoutError]:
+        self, wishes: Mapping[_Own, Wish], limit_s: float = LIMIT_S
+    ) -> dict[_Own, Outcome | KazooException | KazooTimeoutError]:
         """See to it that the registry is as wished: what came of each, or what kept it from it.
 
-        All znodes are worked on at the same time, and `LIMIT_S` seconds are for all of them: how
+        All znodes are worked on at the same time, and `limit_s` seconds are for all of them: how
         many there are, and how slow the registry is, keeps nobody longer. Raises one of
         `UNREACHABLE` without a session.
         """
-        deadline = time.monotonic() + LIMIT_S
+        deadline = time.monotonic() + limit_s
         session = self._session()
         self._sessions.note(session)
-        outcomes: dict[Announcement, Outcome | KazooException | KazooTimeoutError] = {}
+        outcomes: dict[_Own, Outcome | KazooException | KazooTimeoutError] = {}
         steps = {
-            announcement: self._withdraw(announcement, session)
+            own: self._withdraw(own, session)
             if wish is Wish.ABSENT
-            else self._announce(announcement, session, only_if_there=wish is Wish.AS_FOUND)
-            for announcement, wish in wishes.items()
+            else self._announce(own, session, only_if_there=wish is Wish.AS_FOUND)
+            for own, wish in wishes.items()
         }
-        requests = {announcement: next(steps[announcement]) for announcement in steps}
+        requests = {own: next(steps[own]) for own in steps}
         while requests:
-            for announcement, request in [*requests.items()]:
+            for own, request in [*requests.items()]:
                 try:
                     try:
                         result = request.get(timeout=max(0.0, deadline - time.monotonic()))
                     except (KazooException, KazooTimeoutError) as error:
-                        requests[announcement] = steps[announcement].throw(error)
+                        requests[own] = steps[own].throw(error)
                     else:
-                        requests[announcement] = steps[announcement].send(result)
+                        requests[own] = steps[own].send(result)
                     continue
                 except StopIteration as end:
-                    outcomes[announcement] = end.value
+                    outcomes[own] = end.value
                 except (KazooException, KazooTimeoutError) as error:
-                    outcomes[announcement] = error
-                del requests[announcement]
+                    outcomes[own] = error
+                del requests[own]
         return outcomes
 
-    def _announce(self, announcement: Announcement, session: int, *, only_if_there: bool) -> _Steps:
+    def _announce(self, own: Znode, session: int, *, only_if_there: bool) -> _Steps:
         """The znode is there, is ours and has this content.
 
         A former session's znode is replaced in one transaction: readers never see a gap.
         `only_if_there` leaves a znode absent that is absent.
         """
-        path = self._path(announcement)
+        path = self._path(own)
         change = Change.NONE
         # The last look finds it as it shall be, and watches what it finds.
         for _ in range(_LOOKS):
@@ -150,24 +171,24 @@ class Announcer:
                 if only_if_there and change is Change.NONE:
                     return Outcome(change, registered=False)
                 yield self._client.create_async(
-                    path, announcement.data, acl=self._acl, ephemeral=True, makepath=True
+                    path, own.data, acl=self._acl, ephemeral=True, makepath=True
                 )
                 change = Change.REGISTERED
             elif (owner := found[1].ephemeralOwner) != session:
                 if owner not in self._sessions:
                     return Outcome(change, False, Clash(owner, _shown(found[0])))
-                yield from self._replace(path, announcement.data, found[1].version)
+                yield from self._replace(path, own.data, found[1].version)
                 change = Change.TAKEN_OVER
-            elif found[0] != announcement.data:
-                yield self._client.set_async(path, announcement.data)
+            elif found[0] != own.data:
+                yield self._client.set_async(path, own.data)
                 change = Change.UPDATED
             else:
                 return Outcome(change, registered=True)
         raise BadVersionError
 
-    def _withdraw(self, announcement: Announcement, session: int) -> _Steps:
+    def _withdraw(self, own: Znode, session: int) -> _Steps:
         """The znode is not there, unless it is somebody else's."""
-        path = self._path(announcement)
+        path = self._path(own)
         found = yield from self._find(path)
         if found is None:
             return Outcome(Change.NONE, registered=False)
@@ -182,7 +203,8 @@ class Announcer:
 
     def _find(self, path: str) -> Generator[IAsyncResult, object, _Found | None]:
         try:
-            found = yield self._client.get_async(path, watch=self._watch)
+            watch = self._watch if self._on_change else None
+            found = yield self._client.get_async(path, watch=watch)
         except NoNodeError:
             return None
         return cast("_Found", found)
@@ -205,12 +227,12 @@ class Announcer:
             raise ConnectionLoss
         return int(identity[0])
 
-    def _path(self, announcement: Announcement) -> str:
-        return f"{self._root}/{announcement.service}/{announcement.child}"
+    def _path(self, own: Znode) -> str:
+        return f"{self._root}/{own.service}/{own.child}"
 
     def _watch(self, event: WatchedEvent) -> None:
         # Without a path it tells of the connection, which the client's listener hears too.
-        if event.path is not None:
+        if event.path is not None and self._on_change:
             self._on_change()
 
 

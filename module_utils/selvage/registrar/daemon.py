@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,7 @@ from .checker import Checker
 from .clashes import Clashes
 from .drain import drained
 from .health import Status, Wish, wish
+from .notes import Notes
 from .sessions import Sessions, this_host
 from .settings import Announced, RegistrarSettings, load
 
@@ -96,6 +97,7 @@ class Registrar:
         # A session ends within its timeout; twice that is not it any more.
         self._clashes = Clashes(2 * settings.registry.session_timeout_ms / 1000)
         self._sessions = Sessions(settings.sessions_file, this_host(settings.address))
+        self._notes = Notes(settings.registry, self._sessions)
         self._left_at: dict[Announcement, float] = {}
         self._settled = False
         self._failures = 0
@@ -182,6 +184,8 @@ class Registrar:
             self._due_at = 0.0
         if self._session.connected and self._due_at <= time.monotonic():
             self._pass()
+        if self._session.connected and not self._leaving:
+            self._notes.keep(dict(self._reasons()))
         self._report()
 
     def _heed(self, happening: Event) -> None:
@@ -200,6 +204,15 @@ class Registrar:
             checker.health.status,
             announcement in self._leaving or announcement.service in self._drained,
         )
+
+    def _reasons(self) -> Iterator[tuple[Announcement, str | None]]:
+        """Why instances are not registered; None of those that shall be."""
+        for checker in self._checkers:
+            announcement = checker.instance.announcement
+            if announcement.service in self._drained:
+                yield announcement, f"drained: {self._drained[announcement.service]}"
+            elif checker.health.status is not Status.UNKNOWN:
+                yield announcement, None if checker.health.status is Status.UP else checker.detail
 
     def _pass(self) -> None:
         """Bring every znode to its wish; one that cannot be does not keep back the others."""
@@ -248,6 +261,7 @@ class Registrar:
             self._sessions,
             lambda: self._events.put(Event.TOUCHED),
         )
+        self._notes.take_client(client)
 
     def _follow_drain(self) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..fields import Fields, unique
@@ -27,6 +27,11 @@ class RegistrySettings:
     def place(self) -> str:
         """The ensemble, for messages."""
         return ",".join(self.hosts)
+
+    @property
+    def notes(self) -> RegistrySettings:
+        """The same, for what is said beside the registrations: no reader takes it for a service."""
+        return replace(self, root=f"{self.root}.notes")
 
 
 def parse_settings(fields: Fields) -> RegistrySettings:

@@ -57,6 +57,7 @@ def explained(
         "reload_in_s": 0.0,
         "overrides": tuple(overrides),
         "at": AT,
+        "absent": {},
         "problems": (),
     }
     return report(Facts(**{**said, **facts})).splitlines()
@@ -92,6 +93,27 @@ def test_a_held_service_says_why_and_what_ends_it():
     ]
     assert row(lines, 1) == "  10.0.0.1:80  weight 1  up, 3 sessions  held: no longer registered"
     assert row(lines, 2).endswith("up, 3 sessions")
+
+
+def test_who_is_not_registered_has_the_words_of_its_registrar():
+    absent = {"db3_3306": "lag 61 s, more than 10 s", "db2_3306": "replication stopped: 1950: x"}
+    lines = explained(reading(1, 2), up(1, 2), [server(1), server(2)], absent=absent)
+    assert lines[3:9] == [
+        "registered: 2 taken",
+        "  i-1  10.0.0.1:80, weight 1",
+        "  i-2  10.0.0.2:80, weight 1",
+        "not registered, as the registrars there say:",
+        "  db2_3306  replication stopped: 1950: x",
+        "  db3_3306  lag 61 s, more than 10 s",
+    ]
+
+
+def test_many_words_are_not_all_shown():
+    absent = {f"{number:04}\x1b[2J": "x" for number in range(1000)}
+    lines = explained(reading(1, 2), up(1, 2), [server(1), server(2)], absent=absent)
+    assert r"  0000\x1b[2J  x" in lines
+    assert "  and 950 more" in lines
+    assert len(lines) < 65
 
 
 def test_each_znode_has_its_verdict():
