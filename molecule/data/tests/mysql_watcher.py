@@ -1,7 +1,7 @@
 """Ask every 50 ms who is writable, through the sidecar and each server, until the input ends.
 
-At the end a list of answers: where it was asked, when it was asked and answered, who answered, and
-whether that one was writable. Who did not answer is not in it.
+A line for each answer: where it was asked, when it was asked and answered, who answered, and
+whether that one was writable.
 """
 
 import json
@@ -18,7 +18,6 @@ ANSWER_S = 1
 QUESTION = "SELECT @@hostname, @@global.read_only"
 
 over = threading.Event()
-answers: list[tuple[str, float, float, str, bool]] = []
 
 
 def connected(address: str, port: int) -> pymysql.Connection:
@@ -45,7 +44,9 @@ def watch(place: str, address: str, port: int, *, keep: bool) -> None:
             with connection.cursor() as cursor:
                 cursor.execute(QUESTION)
                 name, read_only = cursor.fetchone()
-            answers.append((place, asked_at, time.monotonic(), name, not read_only))
+            answer = (place, asked_at, time.monotonic(), name, not read_only)
+            # In one piece: others write, too.
+            sys.stdout.write(f"{json.dumps(answer)}\n")
             if keep:
                 continue
         except (pymysql.err.Error, OSError):
@@ -66,9 +67,7 @@ for name, address in GIVEN["servers"].items():
     )
 for thread in threads:
     thread.start()
-print("watching")
 select.select([sys.stdin], [], [])
 over.set()
 for thread in threads:
     thread.join()
-print(json.dumps(answers))

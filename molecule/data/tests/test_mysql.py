@@ -87,8 +87,7 @@ class Drill:
         """Both programs; what came of it is known then."""
         self._writer.end()
         self._watcher.end()
-        self.seen = [Sighting(*answer) for answer in json.loads(self._watcher.lines[-1])]
-        assert self._watcher.lines[:-1] == ["watching"], self._watcher.lines[:-1]
+        self.seen = [Sighting(*json.loads(line)) for line in self._watcher.lines]
 
     def figures(self) -> SimpleNamespace:
         """In seconds: no write acknowledged, no server writable, from that one's end to writes."""
