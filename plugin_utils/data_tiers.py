@@ -102,7 +102,10 @@ def instances(tiers: Collection[str], values: Values) -> list[dict[str, Any]]:
         check = {"type": "redis", "user": "check", "ca": AUTHORITY}
         found += _roles("redis", int(values["redis_port"]), check)
     if "mysql" in tiers:
-        found += _roles("mysql", MYSQL_PORT, {"type": "mysql"})
+        primary, replica = _roles("mysql", MYSQL_PORT, {"type": "mysql"})
+        # Applications wait for a new primary to be found. It leaves as late as others do.
+        primary["check"] |= {"interval": "250ms", "fall": 8}
+        found += [primary, replica]
     return found
 
 

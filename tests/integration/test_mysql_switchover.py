@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import pytest
 from mysql_members import Breaking, Killed
 
+from programs import wait_for
 from selvage.mysql.handover import Limits
 from selvage.mysql.promotion import Plan, switchover
-from selvage.mysql.session import SqlError
+from selvage.mysql.session import Session, SqlError
 
 # Where one side dies at once, the other one waits for all of the first limit.
 SHORT = Limits(ready_s=5, pause_s=20)
@@ -89,6 +90,35 @@ def breaking(opened, counter, error):
             yield Breaking(inner, counter, error)
 
     return connect
+
+
+def test_the_two_prepare_at_the_same_time(cluster):
+    """Clients wait for whatever comes after `stopped`: none of the two waits for no reason."""
+    cluster.carry_out(plan_to(cluster, "db1"))
+
+    def has_a_source():
+        (giver,) = [one for one in cluster.look() if one.name == "db1"]
+        return giver.replication and giver.replication.port == cluster.members["db2"].port
+
+    class Late(Session):
+        """It forgets its source once the other one has a new one."""
+
+        def __init__(self, inner):
+            self._inner = inner
+
+        def rows(self, statement, *values):
+            if statement == "RESET SLAVE ALL":
+                wait_for(has_a_source)
+            return self._inner.rows(statement, *values)
+
+    @contextmanager
+    def late():
+        with cluster.session("db2") as inner:
+            yield Late(inner)
+
+    cluster.hand_over("db1", "db2", take=late)
+    assert after_a_break(cluster, "db1", "db2") == "db2"
+    cluster.settle()
 
 
 def test_writes_that_do_not_end_are_named_and_the_primary_goes_on(cluster):

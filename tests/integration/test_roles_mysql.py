@@ -117,7 +117,7 @@ def test_traffic_follows_the_role_of_a_database(fabric, database):
     wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
     for ask, details in (
         (database.probed, ("it is writable", "it is read-only")),
-        (database.registrars, ("it replicates from nobody", "it is a replica")),
+        (database.registrars, ("it is a primary", "it is a replica")),
     ):
         found = {(server, role): ask(server, role) for server in (one, two) for role in ROLES}
         healthy = {key for key, result in found.items() if result.healthy}
@@ -136,14 +136,25 @@ def test_traffic_follows_the_role_of_a_database(fabric, database):
     database.settles({two.address}, {one.address})
     wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
 
-    # What HAProxy cannot see: a replica that is late, stopped, or not connected.
+    # What HAProxy cannot see: a replica with transactions of its own, and then one more of its
+    # source's, by its strict GTIDs.
+    database.late(one, "a replica, lag 0 s")
+    one.sql("CREATE USER errant")
+    database.late(one, "it has transactions of its own: 0-1-[0-9]+")
+    two.sql("CREATE USER following")
+    database.late(
+        one, "replication stopped: 1950: An attempt was made to binlog GTID 0-2-[0-9]+ .*"
+    )
+    one.sql("STOP SLAVE; RESET MASTER; START SLAVE")
+
+    # One that is late, stopped, or not connected.
     database.late(one, "a replica, lag 0 s")
     database.follow(one, two, more=", MASTER_DELAY = 3600")
     two.sql("CREATE USER late")
     database.late(one, "lag [0-9]+ s, more than 1 s", max_lag_s=1.0)
     one.sql("SET SESSION sql_log_bin = 0; CREATE USER late")
     database.follow(one, two, more=", MASTER_DELAY = 0")
-    database.late(one, "replication stopped: .*CREATE USER failed.*")
+    database.late(one, "replication stopped: 1396: Error")
     assert database.up("replica") == {one.address}
 
     # A primary that stands still answers nobody; one that is dead has no replicas.

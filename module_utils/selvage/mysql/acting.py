@@ -111,6 +111,12 @@ def start(session: Session) -> None:
 
 def follow(session: Session, source: Source) -> None:
     """It is read-only and replicates from there, on from its own last transaction."""
+    point(session, source)
+    start(session)
+
+
+def point(session: Session, source: Source) -> None:
+    """It is read-only, and would replicate from there if it was started."""
     session.rows("SET GLOBAL read_only = 1")
     session.rows("STOP SLAVE")
     # Its own threads would wait for replicas of its own.
@@ -122,7 +128,6 @@ def follow(session: Session, source: Source) -> None:
         "MASTER_SSL = 1, MASTER_SSL_CA = %s, MASTER_SSL_VERIFY_SERVER_CERT = 1",
         *(source.address, source.port, source.user, source.password, source.ca),
     )
-    session.rows("START SLAVE")
 
 
 def wait_until_it_runs(session: Session, limit_s: float) -> None:

@@ -89,9 +89,11 @@ def give(connect: Connect, taker: Source, token: str, limits: Limits) -> float:
         try:
             acting.read_only(own, limits.pause_s)
             flags.raise_("stopped")
+            # What needs nothing of the other one is done while that one applies: clients wait.
+            acting.point(own, taker)
             late = f"{taker.name} took more than {limits.pause_s} s"
             flags.wait("applied", "ready", limits.pause_s, late)
-            acting.follow(own, taker)
+            acting.start(own)
             acting.wait_until_it_runs(own, limits.pause_s)
             if not flags.up("applied"):
                 raise NotDoneError(f"{taker.name} gave up, see there")

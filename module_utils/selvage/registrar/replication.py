@@ -6,20 +6,28 @@ judge (pure) over what it said.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ..checks import CheckResult, failed, one_line
 from ..fields import Invalid
-from ..mysql import servers, wire
+from ..mysql import gtid, servers, wire
 from ..redis import facts, resp
 from ..system.conversation import Conversation, over_socket, over_tcp
 from .settings import CheckSettings
 
 Row = Mapping[str, str | None]
-_ERROR_CHARACTERS: Final = 100
+_ERROR_CHARACTERS: Final = 140
+# Not the one of "can't".
+_QUOTE: Final = re.compile(r"(?<!\w)['\"`]")
 # Which way to log in is the server's to say, by the account.
 _PLUGIN: Final = "auth_socket"
+_TOLD: Final = "@@global.read_only AS read_only"
+_POSITIONS: Final = (
+    ", @@global.server_id AS server_id, @@global.gtid_binlog_pos AS binlog_pos,"
+    " @@global.gtid_slave_pos AS slave_pos"
+)
 
 
 def redis(address: str, port: int, check: CheckSettings) -> CheckResult:
@@ -81,11 +89,9 @@ def mysql(check: CheckSettings) -> CheckResult:
             mariadb = "mariadb" in _login(conversation, check.user or "").lower()
             statement = "SHOW ALL SLAVES STATUS" if mariadb else "SHOW REPLICA STATUS"
             sources = _query(conversation, statement)
-            (read_only,) = _query(conversation, "SELECT @@global.read_only AS read_only")
+            (told,) = _query(conversation, f"SELECT {_TOLD + (_POSITIONS if mariadb else '')}")
             conversation.send(wire.QUIT)
-            return judge_mysql(
-                sources, read_only["read_only"] != "0", mariadb, check.role, check.max_lag_s
-            )
+            return judge_mysql(sources, told, check.role, check.max_lag_s)
     except wire.RefusedError as error:
         return CheckResult(False, one_line("it answers", str(error).encode()))
     except (wire.MalformedError, Invalid, KeyError, ValueError, TypeError) as error:
@@ -125,24 +131,40 @@ def _query(conversation: Conversation, statement: str) -> list[Row]:
 
 
 def judge_mysql(
-    sources: Sequence[Row], read_only: bool, mariadb: bool, role: str | None, max_lag_s: float
+    sources: Sequence[Row], told: Row, role: str | None, max_lag_s: float
 ) -> CheckResult:
-    """A server by its rows of SHOW REPLICA STATUS, one for each source."""
+    """A server by its rows of SHOW REPLICA STATUS, one for each source, and its variables."""
+    read_only = told["read_only"] != "0"
     if role == "primary":
         if sources:
             return CheckResult(False, "it is a replica")
         return CheckResult(not read_only, "it is read-only" if read_only else "a primary")
     if not sources:
-        return CheckResult(False, "it replicates from nobody")
+        return CheckResult(False, "it replicates from nobody" if read_only else "it is a primary")
     if not read_only:
         return CheckResult(False, "it is writable")
+    mariadb = "server_id" in told
     lags = []
     for row in sources:
-        told = servers.replication(row, mariadb=mariadb)
-        if not told.runs:
-            return CheckResult(False, one_line(_stopped(told), _error(row).encode()))
-        lags.append(told.lag_s)
+        replication = servers.replication(row, mariadb=mariadb)
+        if not replication.runs:
+            return CheckResult(False, one_line(_stopped(replication), _error(row).encode()))
+        lags.append(replication.lag_s)
+    if mariadb and (errant := _errant(told)):
+        return CheckResult(False, one_line(f"it has transactions of its own: {', '.join(errant)}"))
     return _lag(None if None in lags else max(lag for lag in lags if lag is not None), max_lag_s)
+
+
+def _errant(told: Row) -> Sequence[str]:
+    """What it wrote itself, after what its source gave it; the source need not know it yet."""
+    own = gtid.mariadb(told["binlog_pos"] or "").last
+    given = gtid.mariadb(told["slave_pos"] or "").last
+    return [
+        f"{domain}-{server}-{sequence}"
+        for (domain, server), sequence in own.items()
+        if server == int(told["server_id"] or 0)
+        and all(sequence > other for (there, _), other in given.items() if there == domain)
+    ]
 
 
 def _stopped(told: servers.Replication) -> str:
@@ -152,4 +174,9 @@ def _stopped(told: servers.Replication) -> str:
 
 
 def _error(row: Row) -> str:
-    return str(row.get("Last_SQL_Error") or row.get("Last_IO_Error") or "")[:_ERROR_CHARACTERS]
+    """Its number, and its text without what it quotes: that may be anybody's data."""
+    for thread in ("SQL", "IO"):
+        if text := row.get(f"Last_{thread}_Error"):
+            words = _QUOTE.split(text, maxsplit=1)[0].strip()
+            return f"{row.get(f'Last_{thread}_Errno')}: {words}"[:_ERROR_CHARACTERS]
+    return ""

@@ -65,11 +65,18 @@ ROW = {
     "Last_SQL_Errno": "0",
     "Last_SQL_Error": "",
 }
+POSITIONS = {
+    "read_only": "1",
+    "server_id": "32",
+    "binlog_pos": "0-31-5",
+    "slave_pos": "0-31-5",
+}
 STOPPED = ROW | {
     "Slave_SQL_Running": "No",
     "Seconds_Behind_Master": None,
     "Last_SQL_Errno": "1062",
-    "Last_SQL_Error": "Duplicate entry" + "!" * 200,
+    "Last_SQL_Error": "Could not execute Write_rows_v1 event on table shop.users; Duplicate entry"
+    " 'jane@example.org' for key 'mail'",
 }
 AWAY = ROW | {
     "Slave_IO_Running": "Connecting",
@@ -82,7 +89,7 @@ AWAY = ROW | {
 @pytest.mark.parametrize(
     ("sources", "read_only", "primary", "replica"),
     [
-        ([], False, None, "it replicates from nobody"),
+        ([], False, None, "it is a primary"),
         ([], True, "it is read-only", "it replicates from nobody"),
         ([ROW], True, "it is a replica", None),
         ([ROW], False, "it is a replica", "it is writable"),
@@ -96,13 +103,27 @@ AWAY = ROW | {
             [STOPPED],
             True,
             "it is a replica",
-            "replication stopped: Duplicate entry" + "!" * 85,
+            # Not whose mail it was: everyone reads it.
+            "replication stopped: 1062: Could not execute Write_rows_v1 event on table shop.users;"
+            " Duplicate entry",
+        ),
+        (
+            [STOPPED | {"Last_SQL_Error": "Can't find record in 'users'" + "!" * 200}],
+            True,
+            "it is a replica",
+            "replication stopped: 1062: Can't find record in",
+        ),
+        (
+            [STOPPED | {"Last_SQL_Error": "!" * 200}],
+            True,
+            "it is a replica",
+            "replication stopped: 1062: " + "!" * 134,
         ),
         (
             [AWAY],
             True,
             "it is a replica",
-            "replication is not connected: error connecting to master",
+            "replication is not connected: 2003: error connecting to master",
         ),
         (
             [ROW | {"Slave_IO_Running": "No", "Seconds_Behind_Master": None}],
@@ -115,9 +136,31 @@ AWAY = ROW | {
 )
 def test_mysql(sources, read_only, primary, replica):
     for role, problem in (("primary", primary), ("replica", replica)):
-        result = replication.judge_mysql(sources, read_only, True, role, 10.0)
+        told = POSITIONS | {"read_only": "1" if read_only else "0"}
+        result = replication.judge_mysql(sources, told, role, 10.0)
         assert result.healthy == (problem is None)
         assert problem is None or result.detail == problem
+
+
+@pytest.mark.parametrize(
+    ("binlog_pos", "slave_pos", "errant"),
+    [
+        ("0-32-6", "0-31-5", "0-32-6"),
+        ("0-32-6,1-31-9", "0-31-5,1-31-9", "0-32-6"),
+        ("0-32-1", "", "0-32-1"),
+        # Of a former primary that has rejoined.
+        ("0-32-5", "0-32-5", None),
+        ("0-32-5", "0-31-6", None),
+        # It has not noted yet what it has applied.
+        ("0-31-6", "0-31-5", None),
+        (None, "0-31-5", None),
+    ],
+)
+def test_a_replica_with_transactions_of_its_own(binlog_pos, slave_pos, errant):
+    told = POSITIONS | {"binlog_pos": binlog_pos, "slave_pos": slave_pos}
+    result = replication.judge_mysql([ROW], told, "replica", 10.0)
+    assert result.healthy == (errant is None)
+    assert errant is None or result.detail == f"it has transactions of its own: {errant}"
 
 
 def test_mysqls_own_words():
@@ -125,7 +168,7 @@ def test_mysqls_own_words():
         key.replace("Master", "Source").replace("Slave", "Replica"): value
         for key, value in ROW.items()
     } | {"Retrieved_Gtid_Set": ""}
-    result = replication.judge_mysql([row], True, False, "replica", 10.0)
+    result = replication.judge_mysql([row], {"read_only": "1"}, "replica", 10.0)
     assert (result.healthy, result.detail) == (True, "a replica, lag 0 s")
 
 
