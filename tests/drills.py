@@ -111,8 +111,9 @@ class Program:
 def killed(host: Host, unit: str) -> Iterator[None]:
     """Gone without a word, and not started again by systemd meanwhile."""
     extra = f"/run/systemd/system/{unit}.service.d"
+    # By its name the last one, after those of the roles.
     alone = "[Service]\nRestart=no\n"
-    host(f"mkdir -p {extra} && cat > {extra}/drill.conf && systemctl daemon-reload", alone)
+    host(f"mkdir -p {extra} && cat > {extra}/zz-drill.conf && systemctl daemon-reload", alone)
     try:
         host(f"systemctl kill --signal=KILL {unit}")
         yield

@@ -13,6 +13,11 @@ def primary() -> str:
     return mysql("SELECT @@hostname", WRITES).strip()
 
 
+def explained() -> str:
+    """What an operator sees there of those that do not serve reads."""
+    return shell("app1", "selvage explain mysql-replica")
+
+
 def readers() -> set[str]:
     """Who answers at the port for reads, over some connections."""
     return {mysql("SELECT @@hostname", READS).strip() for _ in range(6)}
@@ -64,6 +69,8 @@ def test_a_replica_that_stops_leaves_and_is_named():
         wait_for(lambda: replica not in readers(), "no reads from it")
         status = shell(replica, "journalctl --unit selvage-registrar --lines 20")
         assert "not healthy service=mysql-replica" in status
+        wait_for(lambda: f"  {replica}_3306  replication stopped" in explained(), "its reason")
     finally:
         given(replica, root, "START SLAVE SQL_THREAD")
     wait_for(lambda: replica in readers(), "reads from it again")
+    assert f"{replica}_3306  replication stopped" not in explained()
