@@ -646,6 +646,10 @@ def test_explain_names_who_is_not_registered_and_shows_anybodys_words_harmlessly
     assert lines[at + 3] == ""
     assert "registered: 4 taken" in lines
     assert fabric.reconcile().services[0].changed == ()
+    for made in [registry.create_async(f"{notes}/more_{number}") for number in range(1_000)]:
+        made.get(60)
+    said = selvage("explain", "inventory")
+    assert f"problem: why others are not registered is not shown: {notes} has too many" in said
     registry.delete(notes.rpartition("/")[0], recursive=True)
 
 

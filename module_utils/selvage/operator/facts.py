@@ -132,11 +132,11 @@ def _notes(client: KazooClient, root: str, service: str, limit_s: float) -> Mapp
     view = RegistryView(client, root, {service: Guards()})
     try:
         view.refresh(limit_s)
-        found = view.content[service]
     except RegistryUnavailable as error:
-        found = str(error)
+        return f"why others are not registered cannot be read: {error}"
+    found = view.content[service]
     if isinstance(found, str):
-        return f"why others are not registered cannot be read: {found}"
+        return f"why others are not registered is not shown: {root}/{service} has too many notes"
     return {
         child: printable(text.decode(errors="replace"), _NOTE_CHARACTERS)
         for child, text in found.items()

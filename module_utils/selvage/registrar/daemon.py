@@ -32,7 +32,7 @@ from .checker import Checker
 from .clashes import Clashes
 from .drain import drained
 from .health import Status, Wish, wish
-from .notes import Notes
+from .notes import Notes, told
 from .sessions import Sessions, this_host
 from .settings import Announced, RegistrarSettings, load
 
@@ -211,8 +211,10 @@ class Registrar:
             announcement = checker.instance.announcement
             if announcement.service in self._drained:
                 yield announcement, f"drained: {self._drained[announcement.service]}"
-            elif checker.health.status is not Status.UNKNOWN:
-                yield announcement, None if checker.health.status is Status.UP else checker.detail
+            elif checker.health.status is Status.UP:
+                yield announcement, None
+            elif checker.health.status is Status.DOWN:
+                yield announcement, told(checker.instance.check.type, checker.detail)
 
     def _pass(self) -> None:
         """Bring every znode to its wish; one that cannot be does not keep back the others."""

@@ -54,6 +54,11 @@ class Note:
         return self.reason.encode()
 
 
+def told(kind: str, detail: str) -> str:
+    """What a check said, without what a command printed: that is for its host alone."""
+    return detail.partition(":")[0] if kind == "exec" else detail
+
+
 @dataclass(frozen=True)
 class _Stands:
     """What was done last; None for a note that is not there."""

@@ -8,7 +8,7 @@ from kazoo.exceptions import ConnectionLoss, NoAuthError
 from selvage.registrar.announcement import Announcement
 from selvage.registrar.announcer import Change, Clash, Outcome
 from selvage.registrar.health import Wish
-from selvage.registrar.notes import LOOK_S, WRITE_S, Notes
+from selvage.registrar.notes import LOOK_S, WRITE_S, Notes, told
 from selvage.registry.settings import RegistrySettings
 
 SETTINGS = RegistrySettings(("127.0.0.1:2181",), "/services", 1000, 1000, None, None)
@@ -50,6 +50,11 @@ def registry():
 
 def test_they_stand_beside_the_services():
     assert SETTINGS.notes.root == "/services.notes"
+
+
+def test_what_a_command_printed_stays_on_its_host():
+    assert told("exec", "exit 1: password=secret") == "exit 1"
+    assert told("mysql", "replication stopped: 1950: An") == "replication stopped: 1950: An"
 
 
 def test_a_reason_is_said_at_once_and_taken_away_at_once(registry):
