@@ -70,18 +70,24 @@ def checksum(server) -> list[list[str]]:
     return server.sql("CHECKSUM TABLE shop.writes, shop.orders")
 
 
-def prepare(host, server, moment=None, gtid=None):
-    words = ["--data", server.data, "--programs", PROGRAMS, "--version", version(server)]
-    if moment is None and gtid is None:
-        (backup,) = Store(host.folder / "mysql").manifests()
-    else:
-        backup, needed = host.chain(moment, gtid)
-        stream = Store(host.folder / "mysql-logs")
-        for log in needed:
-            words += ["--log", f"{stream.path(log.name)}={log.position}"]
-        words += ["--until", moment] if moment else ["--until-gtid", gtid]
-    archive = Store(host.folder / "mysql").path(backup.name)
-    return place("prepare", "--archive", archive, *words, program="place_mysql")
+def prepare(host, server, backup, needed=(), archive=None, **options):
+    """As the role does on the member that is to have the data."""
+    stream = Store(host.folder / "mysql-logs")
+    words = ["--data", server.data, "--programs", PROGRAMS]
+    words += ["--archive", archive or Store(host.folder / "mysql").path(backup.name)]
+    for log in needed:
+        words += ["--log", f"{stream.path(log.name)}={log.position}"]
+    for name, value in {"version": version(server), **options}.items():
+        words += [f"--{name.replace('_', '-')}", value]
+    return place("prepare", *words, program="place_mysql")
+
+
+def refused(host, server, **options) -> str:
+    """The beginning of the reason."""
+    (backup,) = Store(host.folder / "mysql").manifests()
+    done = prepare(host, server, backup, **options)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    return " ".join(done.stderr.split()[:9])
 
 
 def version(server) -> str:
@@ -131,24 +137,33 @@ def test_a_table_that_was_dropped_comes_back_with_all_that_was_written_to_it(clu
         host.chain("2020-01-01 00:00:00")
 
     # Aside, while all servers run.
-    done = prepare(host, first, gtid=last)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == last
-    done = prepare(host, first, moment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == last
-    assert len(cluster.writers()) == 1
+    assert refused(host, first, version="9.9") == "the backup is of MariaDB 9.9, and here is"
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"x" * 10_000)
+    assert refused(host, first, archive=garbage) == "the backup is no copy of a server's data:"
+    backup, needed = host.chain(moment)
+    missing = prepare(host, first, backup, needed[1:], until=moment)
+    assert missing.returncode == 1 and "Binary logs are missing data" in missing.stderr
+    done = prepare(host, first, backup, needed, until_gtid=last)
+    assert (done.returncode, done.stdout.strip()) == (0, last), done.stderr
+    done = prepare(host, first, backup, needed, until=moment)
+    assert (done.returncode, done.stdout.strip()) == (0, last), done.stderr
+    assert cluster.writers() == ["db1"]
+
     for server in (second, third):
         swap(server)
-        assert [path.name for path in server.data.iterdir()] == ["selvage-seeding"] or True
     swap(first, "--fill")
     first.start()
     assert checksum(first) == before
     assert first.sql("SELECT COUNT(*) FROM mysql.user WHERE user = 'later'") == [["1"]]
     assert first.sql("SELECT @@gtid_binlog_pos") == [[last]]
     assert first.sql("SHOW ALL SLAVES STATUS") == []
+    # It is another cluster, in which the members of before have no place.
     assert first.sql("SELECT name = 'one' FROM selvage.cluster") == [["0"]]
     assert (first.data / "#before-restore" / "data" / "mysql").is_dir()
     first.sql("SET GLOBAL read_only = 0; INSERT INTO shop.writes VALUES (-1)")
-    numbers = [int(first.sql("SELECT @@gtid_binlog_pos")[0][0].split("-")[2])]
-    assert numbers == [int(last.split("-")[2]) + 1]
+    assert number(first.sql("SELECT @@gtid_binlog_pos")[0][0]) == number(last) + 1
+
+
+def number(gtid: str) -> int:
+    return int(gtid.split("-")[2])

@@ -55,7 +55,7 @@ def since(backups: Sequence[Manifest], logs: Sequence[Manifest], cluster: str) -
 
 
 def needless(backups: Sequence[Manifest], logs: Sequence[Manifest]) -> list[str]:
-    """The logs that no backup needs: they end before the oldest one of their cluster."""
+    """The logs that no backup needs: they came, and end, before the oldest one of their cluster."""
     oldest: dict[str, Manifest] = {}
     for one in backups:
         oldest.setdefault(one.cluster, one)
@@ -63,7 +63,11 @@ def needless(backups: Sequence[Manifest], logs: Sequence[Manifest]) -> list[str]
         log.name
         for log in logs
         if log.cluster not in oldest
-        or gtid.mariadb(oldest[log.cluster].position).reaches(gtid.mariadb(log.position))
+        or (
+            # A later one without anything new tells that there was nothing until then.
+            log.name < oldest[log.cluster].name
+            and gtid.mariadb(oldest[log.cluster].position).reaches(gtid.mariadb(log.position))
+        )
     ]
 
 

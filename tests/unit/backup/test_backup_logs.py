@@ -125,9 +125,15 @@ def test_logs_go_on_where_they_ended_or_with_the_oldest_backup_of_the_same_data(
         logs.since([BACKUP], LOGS, "three")
 
 
-@given(st.integers(10, 150))
-def test_logs_that_no_backup_needs_go(oldest):
-    backups = [kept(10, f"0-1-{oldest}"), kept(50, "0-1-300")]
+def test_a_log_without_anything_new_tells_that_there_was_nothing():
+    quiet = [pulled(minute, "0-1-100", "0-1-100") for minute in (5, 15, 30)]
+    assert logs.needless([BACKUP], quiet) == [quiet[0].name]
+    assert logs.chain(BACKUP, quiet[1:], at(30)) == []
+
+
+@given(st.integers(10, 150), st.integers(0, 44))
+def test_logs_that_no_backup_needs_go(oldest, minute):
+    backups = [kept(minute, f"0-1-{oldest}"), kept(50, "0-1-300")]
     gone = {*logs.needless(backups, LOGS)}
     left = [log for log in LOGS if log.name not in gone]
     assert all(int(log.position.split("-")[2]) <= oldest for log in LOGS if log.name in gone)
