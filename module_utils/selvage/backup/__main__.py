@@ -107,6 +107,9 @@ def _status(options: argparse.Namespace, settings: Target, folder: Path) -> int:
 
 def _list(_: argparse.Namespace, settings: Target, __: Path) -> int:
     for service in settings.services:
+        if not _place(settings, service).is_dir():
+            print(f"{service} no backup yet")
+            continue
         store = _store(settings, service)
         for name in store.names():
             try:
@@ -154,10 +157,14 @@ def _push(options: argparse.Namespace, settings: Target, _: Path) -> int:
 
 
 def _store(settings: Target, service: str) -> Store:
-    folder = settings.folder / settings.fabric / service
+    folder = _place(settings, service)
     if not folder.is_dir():
         raise Invalid(f"{folder}: no backup yet")
     return Store(folder)
+
+
+def _place(settings: Target, service: str) -> Path:
+    return settings.folder / settings.fabric / service
 
 
 if __name__ == "__main__":
