@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
                     left = int(size)
                     while piece := stream.read(min(left, frames.PIECE)):
                         left -= file.write(piece)
+                if left:
+                    raise ValueError(f"{name} did not come whole")
                 if kind == "sealed":
                     _opened(path, identity)
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
