@@ -122,7 +122,7 @@ build/.packages:
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
-	  mariadb-backup mariadb-client-core mariadb-server-core openssl python3-pymysql socat
+	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat
 	@mkdir -p build && touch $@
 
 # Extracted, not installed: nothing in it is ever booted.

@@ -31,7 +31,7 @@ GROUPS = ("zookeeper", "redis", "mysql", "services", "edge", "controller", "back
 # Members of these tiers have a number of their own, given once.
 NUMBERED = (("zookeeper", "zookeeper_id", 255), ("mysql", "mysql_server_id", 2**32 - 1))
 # Tiers with data that are backed up.
-BACKED_UP = ("zookeeper", "redis")
+BACKED_UP = ("zookeeper", "redis", "mysql")
 # Their hosts have a registrar.
 ANNOUNCING = {"services", *data_tiers.UNITS}
 OWN_AUTHORITY = ("fabric_ca_certificate", "fabric_ca_key")

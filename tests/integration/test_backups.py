@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import subprocess
-import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,39 +14,14 @@ from ensemble import Ensemble
 from kazoo.client import KazooClient
 from kazoo.security import make_digest_acl
 from redis_members import PASSWORDS, started
+from stored import backed_up, place
 
 from programs import ROOT, SMALL, wait_for
-from selvage.backup import manifest, source
 from selvage.backup.settings import Redis, Source, ZooKeeper
-from selvage.backup.store import Store
 from selvage.fields import Invalid
 from selvage.redis.client import Access, Client, FailedError
 
-MODULES = Path(__file__).parents[2] / "module_utils"
 OURS = [make_digest_acl("shop", "secret", all=True)]
-
-
-def backed_up(service: str, given: Source, folder: Path, name: str = "20261122T031700Z") -> Store:
-    """A backup as the backup host keeps it."""
-    stream = io.BytesIO()
-    source.send(service, given, stream)
-    stream.seek(0)
-    about = {"fabric": "fabric", "service": service, "name": name, "member": "here"}
-    folder.mkdir(exist_ok=True)
-    store = Store(folder)
-    store.keep(name, stream, lambda details: manifest.complete(about, details))
-    return store
-
-
-def place(*words: object) -> subprocess.CompletedProcess[str]:
-    """A step of a restore, on a network of its own, as systemd gives it one."""
-    step = [sys.executable, "-P", "-m", "selvage.backup.place", *map(str, words)]
-    return subprocess.run(
-        ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *step],
-        env={"PYTHONPATH": str(MODULES), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
-        capture_output=True,
-        text=True,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +65,7 @@ def member_of(ensemble):
     """A follower, which is what a backup is taken from."""
     follower = ensemble.followers[0]
     data = follower.folder / "data"
-    return Source((), ZooKeeper(data, data, "127.0.0.1", follower.port), None)
+    return Source((), ZooKeeper(data, data, "127.0.0.1", follower.port), None, None)
 
 
 def writes(ensemble, stop):
@@ -248,7 +221,7 @@ def test_redis_comes_back_from_a_replicas_data(cluster, tmp_path):
     secrets = tmp_path / "secrets.conf"
     secrets.write_text(f"masterauth {PASSWORDS['redis_replication_passwords']}\n")
     given = Redis(replica.address, cluster.ports.server, cluster.authority.ca, secrets)
-    store = backed_up("redis", Source((), None, given), tmp_path / "store")
+    store = backed_up("redis", Source((), None, given, None), tmp_path / "store")
     made = store.verify("20261122T031700Z")
     assert made.role == "replica" and made.size > 10_000
 

@@ -15,7 +15,7 @@ from typing import Final
 from .. import fields
 from ..fields import Invalid
 from ..system import lock
-from . import frames, manifest, state, target
+from . import frames, logs, manifest, state, target
 from .run import run
 from .store import Store
 from .target import Target
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser("run", help="take backups now, of all services or of those named")
     one.add_argument("services", nargs="*", metavar="SERVICE")
+    one.add_argument(
+        "--unless-busy", action="store_true", help="do nothing while another run is at work"
+    )
     one.set_defaults(serve=_run)
     one = commands.add_parser("status", help="how the last runs went")
     one.add_argument(
@@ -54,10 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     one = commands.add_parser("verify", help="check a backup by its checksum")
     one.add_argument("service", choices=manifest.SERVICES)
     one.add_argument("--name", help="without it, the newest")
+    one.add_argument(
+        "--until", metavar="TIME", help="with MySQL's logs up to then, 2026-11-22 09:30:00 in UTC"
+    )
+    one.add_argument("--until-gtid", metavar="GTID", help="with the logs up to that transaction")
     one.set_defaults(serve=_verify)
     one = commands.add_parser("push", help="bring a backup to a member that a restore made ready")
     one.add_argument("service", choices=manifest.SERVICES)
-    one.add_argument("name")
+    one.add_argument("name", help="several, with commas, come as one stream")
     one.add_argument("member")
     one.set_defaults(serve=_push)
     return parser
@@ -65,8 +72,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace, settings: Target, folder: Path) -> int:
     services = _services(options.services, settings)
-    with lock.held(folder / "lock", 0, create=True):
-        fine = run(settings, services, folder, _tell)
+    try:
+        with lock.held(folder / "lock", 0, create=True):
+            fine = run(settings, services, folder, _tell)
+    except lock.Locked:
+        if options.unless_busy:
+            return 0
+        raise
     return 0 if fine else 1
 
 
@@ -95,6 +107,9 @@ def _status(options: argparse.Namespace, settings: Target, folder: Path) -> int:
 
 def _list(_: argparse.Namespace, settings: Target, __: Path) -> int:
     for service in settings.services:
+        if not _place(settings, service).is_dir():
+            print(f"{service} no backup yet")
+            continue
         store = _store(settings, service)
         for name in store.names():
             try:
@@ -108,32 +123,48 @@ def _list(_: argparse.Namespace, settings: Target, __: Path) -> int:
 
 
 def _verify(options: argparse.Namespace, settings: Target, _: Path) -> int:
+    goal = logs.until(options.until, options.until_gtid)
+    if goal is not None and options.service != "mysql":
+        raise Invalid(f"{options.service} has no logs: only mysql comes back as of {goal}")
     store = _store(settings, options.service)
     names = store.names()
     name = options.name or (names[-1] if names else None)
+    if goal is not None and options.name is None:
+        name = logs.newest(store.manifests(), goal).name
     if name not in names:
         there = ", ".join(names) or "none"
         raise Invalid(f"{store.folder}: no backup {name or 'yet'}; there are: {there}")
-    print(json.dumps(asdict(store.verify(name))))
+    found = asdict(store.verify(name))
+    if goal is not None:
+        stream = _store(settings, manifest.LOGS)
+        needed = logs.chain(store.read(name), stream.manifests(), goal)
+        found["logs"] = [asdict(stream.verify(log.name)) for log in needed]
+    print(json.dumps(found))
     return 0
 
 
 def _push(options: argparse.Namespace, settings: Target, _: Path) -> int:
     store = _store(settings, options.service)
     members = {one.name: one for one in settings.services.get(options.service, ())}
-    if options.name not in store.names() or options.member not in members:
+    names = options.name.split(",")
+    if {*names} - {*store.names()} or options.member not in members:
         raise Invalid(f"{options.service}: no backup {options.name}, or no member {options.member}")
-    made = store.verify(options.name)
-    path = store.path(options.name)
-    target.push(settings, members[options.member], options.service, path, made.sha256)
+    for name in names:
+        store.verify(name)
+    paths = [store.path(name) for name in names]
+    target.push(settings, members[options.member], options.service, paths)
     return 0
 
 
 def _store(settings: Target, service: str) -> Store:
-    folder = settings.folder / settings.fabric / service
+    folder = _place(settings, service)
     if not folder.is_dir():
         raise Invalid(f"{folder}: no backup yet")
     return Store(folder)
+
+
+def _place(settings: Target, service: str) -> Path:
+    return settings.folder / settings.fabric / service
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What the backup host's key opens on a host: `look` and `send` of a service, and `receive` of one.
 
+MySQL's logs are sent from a position on, which follows the service.
+
     python3 -m selvage.backup.door
 
 sshd runs it as selvage-backup, whatever the other side asks for. That user reads nothing of any
@@ -18,12 +20,14 @@ from pathlib import Path
 from typing import IO, Final
 
 from . import frames
-from .manifest import SERVICES
+from .manifest import GTIDS, LOGS, SERVICES
 
 SOCKETS: Final = Path("/run/selvage-backup")
 # A restore makes a folder for its service in it, and removes it again: else nothing is taken.
 INCOMING: Final = Path("/var/lib/selvage-backup/incoming")
-_REQUEST: Final = re.compile(rf"(look|send|receive) ({'|'.join(SERVICES)})")
+_REQUEST: Final = re.compile(
+    rf"(look|send|receive) ({'|'.join(SERVICES)})|(send) ({LOGS}) ({GTIDS})"
+)
 
 
 def main(request: str, sockets: Path = SOCKETS, incoming: Path = INCOMING) -> int:
@@ -32,23 +36,23 @@ def main(request: str, sockets: Path = SOCKETS, incoming: Path = INCOMING) -> in
     if match is None:
         print("expected look, send or receive, and a service", file=sys.stderr)
         return 1
-    verb, service = match[1], match[2]
+    verb, service, since = match[1] or match[3], match[2] or match[4], match[5] or ""
     try:
         if verb == "receive":
             print(receive(incoming / service, sys.stdin.buffer))
         else:
-            ask(sockets / f"{service}.sock", verb, sys.stdout.buffer)
+            ask(sockets / f"{service}.sock", f"{verb} {since}".strip(), sys.stdout.buffer)
     except OSError as error:
         print(f"{verb} {service}: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 
 
-def ask(path: Path, verb: str, out: IO[bytes]) -> None:
+def ask(path: Path, request: str, out: IO[bytes]) -> None:
     """Pass on what the service answers."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
         link.connect(str(path))
-        link.sendall(f"{verb}\n".encode())
+        link.sendall(f"{request}\n".encode())
         with link.makefile("rb") as answer:
             shutil.copyfileobj(answer, out, frames.PIECE)
     out.flush()

@@ -36,7 +36,7 @@ def zookeeper(settings: ZooKeeper, out: IO[bytes], details: dict[str, Any]) -> N
     with ExitStack() as stack:
         (name, file), *logs = _opened(settings, stack)
         with tarfile.open(fileobj=out, mode="w|") as archive:
-            _add(archive, name, file, os.fstat(file.fileno()).st_size)
+            add(archive, name, file, os.fstat(file.fileno()).st_size)
             last = transactions.number(name)
             for place, (name, file) in enumerate(logs):
                 found = transactions.whole(file)
@@ -44,7 +44,7 @@ def zookeeper(settings: ZooKeeper, out: IO[bytes], details: dict[str, Any]) -> N
                     raise FailedError(f"{name} is damaged at byte {found.size}")
                 file.seek(0)
                 if found.size:
-                    _add(archive, name, file, found.size)
+                    add(archive, name, file, found.size)
                 last = max(last, found.last)
         details["position"] = f"{last:#x}"
 
@@ -80,7 +80,8 @@ def _sealed(path: Path) -> Path | None:
         return path if file.read() == transactions.SEAL else None
 
 
-def _add(archive: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
+def add(archive: tarfile.TarFile, name: str, file: IO[bytes], size: int) -> None:
+    """One file of an archive, as long as that."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = size, 0o640
     archive.addfile(entry, file)

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from ..fields import Fields, Invalid
 
-SERVICES: Final = ("zookeeper", "redis", "mysql")
+# MySQL's logs come after its data: they go on from there.
+LOGS: Final = "mysql-logs"
+SERVICES: Final = ("zookeeper", "redis", "mysql", LOGS)
 NAME: Final = r"[0-9]{8}T[0-9]{6}Z"
 # It is a folder's name, too.
 FABRIC: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,249}"
@@ -19,7 +21,12 @@ _FORMAT: Final = 1
 _HOST: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 # What the sender says; the rest the backup host knows.
 _SAID: Final = ("role", "position", "version", "sha256", "size", "encrypted")
+# What only some services have.
+_MORE: Final = ("cluster", "since")
 _WORD: Final = r"[A-Za-z0-9 .,:/=_+-]{0,300}"
+_GTID: Final = r"[0-9]{1,10}-[0-9]{1,10}-[0-9]{1,20}"
+GTIDS: Final = rf"({_GTID}(,{_GTID}){{0,63}})?"
+_TIME: Final = r"([0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\+00:00)?"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,12 @@ class Manifest:
     sha256: str
     size: int
     encrypted: bool
+    # Of MySQL: whose history the position is of, for each restore begins another one.
+    cluster: str = ""
+    # Of its logs: the position after which they begin.
+    since: str = ""
+    # When the last of it had come: nothing in it is later.
+    ended: str = ""
 
     def text(self) -> str:
         """The manifest's file."""
@@ -58,22 +71,28 @@ def parse(text: str, where: str) -> Manifest:
 def complete(about: Mapping[str, str], details: Mapping[str, Any]) -> Manifest:
     """The manifest of a backup with what its sender said at the end; raises `Invalid`."""
     said = {name: details.get(name) for name in _SAID}
+    said |= {name: details[name] for name in _MORE if name in details}
     return _manifest(Fields({"format": _FORMAT, **said, **about}, about["member"]))
 
 
 def _manifest(fields: Fields) -> Manifest:
     fields.integer("format", _FORMAT, _FORMAT)
+    service = fields.choice("service", SERVICES)
+    place = GTIDS if service in ("mysql", LOGS) else _WORD
     found = Manifest(
         fabric=fields.text("fabric", FABRIC, "a fabric's name"),
-        service=fields.choice("service", SERVICES),
+        service=service,
         name=fields.text("name", NAME, "a time such as 20261122T051800Z"),
         member=fields.text("member", _HOST, "a host's name"),
         role=fields.choice("role", ("primary", "replica")),
-        position=fields.text("position", _WORD, "a place in the log"),
+        position=fields.text("position", place, "a place in the log"),
         version=fields.text("version", _WORD, "a version"),
         sha256=fields.text("sha256", "[0-9a-f]{64}", "a SHA-256"),
         size=fields.integer("size", 0, 1 << 60),
         encrypted=fields.boolean("encrypted"),
+        cluster=fields.text("cluster", _WORD, "a cluster's name", ""),
+        since=fields.text("since", GTIDS, "a place in the log", ""),
+        ended=fields.text("ended", _TIME, "a time such as 2026-11-22T05:18:00+00:00", ""),
     )
     fields.done()
     return found
@@ -106,6 +125,8 @@ class Seen:
     name: str
     role: str = ""
     position: int = 0
+    # Whose data MySQL's are.
+    cluster: str = ""
     problem: str | None = None
 
 
@@ -117,20 +138,20 @@ def seen(name: str, answer: Mapping[str, Any]) -> Seen:
             name,
             fields.choice("role", ("primary", "replica")),
             fields.integer("position", -(1 << 62), 1 << 62),
+            fields.text("cluster", _WORD, "a cluster's name", ""),
             fields.reason("problem") if fields.has("problem") else None,
         )
     except Invalid as problem:
         return Seen(name, problem=str(problem))
 
 
-def order(members: Sequence[Seen], host: str) -> list[str]:
-    """Whom to take the backup from, the best first: replicas, the furthest of them first.
+def order(members: Sequence[Seen], host: str, first: str = "replica") -> list[Seen]:
+    """Whom to take the backup from, the best first: those of that role, the furthest of them first.
 
     Never from the very host that keeps it.
     """
     able = [one for one in members if one.problem is None and one.name != host]
-    ranked = sorted(able, key=lambda one: (one.role != "replica", -one.position, one.name))
-    return [one.name for one in ranked]
+    return sorted(able, key=lambda one: (one.role != first, -one.position, one.name))
 
 
 def refusal(members: Sequence[Seen], host: str) -> str:

@@ -218,7 +218,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one = steps.add_parser("finish")
     one.add_argument("paths", type=Path, nargs="+")
     one.set_defaults(do=lambda o: finish(o.paths))
-    options = parser.parse_args(arguments)
+    return serve(parser.parse_args(arguments))
+
+
+def serve(options: argparse.Namespace) -> int:
+    """Do what was asked for; 1 with a line on stderr when that cannot be."""
     os.umask(0o027)
     try:
         print(options.do(options) or "done")

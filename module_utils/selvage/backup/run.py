@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..fields import Invalid
-from . import frames, manifest, state, target
-from .manifest import Manifest
+from . import frames, logs, manifest, state, target
+from .manifest import Manifest, Seen
 from .store import Store
 from .target import Target
 
@@ -30,7 +30,7 @@ def run(settings: Target, services: list[str], folder: Path, tell: Tell) -> bool
         try:
             store = Store(_folder(settings, service))
             made = take(settings, service, store)
-            gone = store.rotate(settings.keep)
+            gone = _rotate(settings, service, store)
         except (frames.BrokenError, Invalid, OSError) as error:
             reason = frames.printable(str(error))
             state.write(folder, state.failed(now, service, _now(), reason))
@@ -50,20 +50,39 @@ def take(settings: Target, service: str, store: Store) -> Manifest:
     with ThreadPoolExecutor(max_workers=len(members) or 1) as pool:
         seen = list(pool.map(lambda one: target.look(settings, one, service), [*members.values()]))
     reasons = []
-    for name in manifest.order(seen, settings.name):
-        command = target.words(settings, members[name], f"send {service}")
-        moment = manifest.name_of(_now())
+    # The primary is the first to have a transaction in its log.
+    first = "primary" if service == manifest.LOGS else "replica"
+    for one in manifest.order(seen, settings.name, first):
+        name, moment = one.name, manifest.name_of(_now())
 
         def complete(details: dict[str, Any], member: str = name, now: str = moment) -> Manifest:
             about = {"fabric": settings.fabric, "service": service, "name": now, "member": member}
-            return manifest.complete(about, details)
+            return manifest.complete({**about, "ended": state.stamp(_now())}, details)
 
         try:
+            since = _since(settings, one, store) if service == manifest.LOGS else ""
+            command = target.words(settings, members[name], f"send {service} {since}".strip())
             with target.asked(command, settings.limit_s) as stream:
                 return store.keep(moment, stream, complete)
         except (frames.BrokenError, Invalid) as error:
             reasons.append(f"{name}: {error}")
     raise frames.BrokenError("; ".join(reasons) or manifest.refusal(seen, settings.name))
+
+
+def _since(settings: Target, member: Seen, store: Store) -> str:
+    """Where a member's logs go on; raises `Invalid`."""
+    return logs.since(_data(settings).manifests(), store.manifests(), member.cluster)
+
+
+def _rotate(settings: Target, service: str, store: Store) -> list[str]:
+    """Remove what nobody needs any more; the names of those backups."""
+    if service != manifest.LOGS:
+        return store.rotate(settings.keep)
+    return store.remove(logs.needless(_data(settings).manifests(), store.manifests()))
+
+
+def _data(settings: Target) -> Store:
+    return Store(_folder(settings, "mysql"))
 
 
 def _folder(settings: Target, service: str) -> Path:

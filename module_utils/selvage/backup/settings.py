@@ -34,12 +34,22 @@ class Redis:
 
 
 @dataclass(frozen=True)
+class MySQL:
+    """A member: its socket, the file with its account's password, and role mysql's programs."""
+
+    socket: Path
+    options: Path
+    programs: Path
+
+
+@dataclass(frozen=True)
 class Source:
     """The services of a host, and age's public keys: with one, nothing leaves it unencrypted."""
 
     recipients: tuple[str, ...]
     zookeeper: ZooKeeper | None
     redis: Redis | None
+    mysql: MySQL | None
 
 
 def parse(document: object) -> Source:
@@ -49,6 +59,7 @@ def parse(document: object) -> Source:
         recipients=tuple(fields.texts("recipients", RECIPIENT, "a public key of age: age1…")),
         zookeeper=_zookeeper(fields.table("zookeeper")) if fields.has("zookeeper") else None,
         redis=_redis(fields.table("redis")) if fields.has("redis") else None,
+        mysql=_mysql(fields.table("mysql")) if fields.has("mysql") else None,
     )
     fields.done()
     return found
@@ -71,6 +82,16 @@ def _redis(fields: Fields) -> Redis:
         port=fields.integer("port", 1, 65_535),
         ca=Path(fields.path("ca")),
         secrets=Path(fields.path("secrets")),
+    )
+    fields.done()
+    return found
+
+
+def _mysql(fields: Fields) -> MySQL:
+    found = MySQL(
+        socket=Path(fields.path("socket")),
+        options=Path(fields.path("options")),
+        programs=Path(fields.path("programs")),
     )
     fields.done()
     return found

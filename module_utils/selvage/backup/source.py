@@ -2,7 +2,7 @@
 
     python3 -m selvage.backup.source SERVICE
 
-One line comes in, `look` or `send`; frames go out.
+One line comes in, `look` or `send`, of logs with the position after which; frames go out.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from .. import fields
 from ..redis import facts
 from ..redis.client import Access, Client, FailedError
 from ..registry import ensemble
-from . import dump, frames, settings
+from . import dump, frames, mysql_source, settings
+from .manifest import LOGS
 from .settings import Redis, Source, ZooKeeper
 
 # For one answer of the service.
 _TIMEOUT_S: Final = 10
+_REQUEST: Final = 4_096
 Dump = Callable[[IO[bytes], dict[str, Any]], None]
 
 
@@ -34,15 +36,17 @@ class AwayError(Exception):
 
 def main(arguments: list[str], path: Path = settings.SOURCE) -> int:
     """Answer one request; a failure is told to whoever asked, and to the journal."""
-    request = sys.stdin.buffer.readline(16).strip()
+    verb, _, since = (
+        sys.stdin.buffer.readline(_REQUEST).decode(errors="replace").strip().partition(" ")
+    )
     out = sys.stdout.buffer
     try:
         service = arguments[0]
         source = fields.read(path, settings.parse)
-        if request == b"look":
+        if verb == "look":
             out.write(frames.end(look(service, source)))
-        elif request == b"send":
-            send(service, source, out)
+        elif verb == "send":
+            send(service, source, out, since)
         else:
             raise AwayError("expected look or send")
     except BrokenPipeError:
@@ -63,6 +67,8 @@ def look(service: str, source: Source) -> dict[str, Any]:
         return _zookeeper(source.zookeeper)
     if service == "redis" and source.redis is not None:
         return _redis(source.redis)
+    if service in ("mysql", LOGS) and source.mysql is not None:
+        return mysql_source.look(source.mysql)
     raise AwayError(f"{service} is not backed up from this host")
 
 
@@ -98,25 +104,31 @@ def _redis(member: Redis) -> dict[str, Any]:
     }
 
 
-def send(service: str, source: Source, out: IO[bytes]) -> None:
+def send(service: str, source: Source, out: IO[bytes], since: str = "") -> None:
     """The backup, as frames; encrypted where there is somebody to encrypt it for."""
     details = look(service, source)
     if details["problem"] is not None:
         raise AwayError(str(details["problem"]))
     details |= {"position": f"{details['position']}", "encrypted": bool(source.recipients)}
     with ExitStack() as stack:
-        stream = Stream(_dump(service, source), details, source.recipients, stack)
+        stream = Stream(_dump(service, source, since), details, source.recipients, stack)
         for frame in frames.pack(stream.pieces(), lambda: details):
             out.write(frame)
 
 
-def _dump(service: str, source: Source) -> Dump:
+def _dump(service: str, source: Source, since: str) -> Dump:
     if service == "zookeeper" and source.zookeeper is not None:
         member = source.zookeeper
         return lambda out, details: dump.zookeeper(member, out, details)
     if service == "redis" and source.redis is not None:
         server = source.redis
         return lambda out, _: dump.redis(server, out)
+    if service == "mysql" and source.mysql is not None:
+        database = source.mysql
+        return lambda out, details: mysql_source.data(database, out, details)
+    if service == LOGS and source.mysql is not None:
+        logged = source.mysql
+        return lambda out, details: mysql_source.logs(logged, since, out, details)
     raise AwayError(f"{service} is not backed up from this host")
 
 

@@ -67,9 +67,16 @@ class Store:
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder / _PARTIAL)
 
+    def manifests(self) -> list[Manifest]:
+        """Of all backups, the oldest first; raises `Invalid`."""
+        return [self.read(name) for name in self.names()]
+
     def rotate(self, keep: int) -> list[str]:
         """Remove the oldest beyond `keep`; their names."""
-        gone = manifest.surplus(self.names(), keep)
+        return self.remove(manifest.surplus(self.names(), keep))
+
+    def remove(self, gone: list[str]) -> list[str]:
+        """Remove these; their names."""
         for name in gone:
             # Without its manifest it is none any more, however far this comes.
             (self.folder / name / _MANIFEST).unlink(missing_ok=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def look(target: Target, member: Member, service: str) -> Seen:
 
 @contextmanager
 def asked(
-    command: list[str], limit_s: float, stdin: int | IO[bytes] = subprocess.DEVNULL
+    command: list[str], limit_s: float, stdin: int | IO[bytes] | None = subprocess.DEVNULL
 ) -> Iterator[IO[bytes]]:
     """What a command writes until `limit_s` is over; raises `frames.BrokenError` if it fails."""
     with tempfile.TemporaryFile() as said:
@@ -134,12 +135,25 @@ def asked(
             process.communicate()
 
 
-def push(target: Target, member: Member, service: str, path: Path, digest: str) -> None:
-    """Bring a backup to a member that a restore has made ready for it; raises `BrokenError`."""
+def push(target: Target, member: Member, service: str, paths: Sequence[Path]) -> None:
+    """Bring backups, one after another, to a member that a restore has made ready for them.
+
+    Raises `BrokenError`.
+    """
+    command = words(target, member, f"receive {service}")
     with (
-        path.open("rb") as file,
-        asked(words(target, member, f"receive {service}"), target.limit_s, file) as answer,
+        subprocess.Popen(["cat", "--", *map(str, paths)], stdout=subprocess.PIPE) as cat,
+        asked(command, target.limit_s, cat.stdout) as answer,
     ):
         came = answer.read(4_096).decode(errors="replace").strip()
-        if came != digest:
+        if came != _digest(paths):
             raise frames.BrokenError(f"{member.name} has not got it whole")
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while piece := file.read(frames.PIECE):
+                digest.update(piece)
+    return digest.hexdigest()

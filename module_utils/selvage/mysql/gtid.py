@@ -49,6 +49,18 @@ class MariaHistory:
             for domain, (sequence, server) in sorted(highest.items())
         )
 
+    def numbers(self) -> dict[int, int]:
+        """The highest sequence number of each domain: how far it is, whoever wrote that."""
+        found: dict[int, int] = {}
+        for (domain, _), sequence in self.last.items():
+            found[domain] = max(sequence, found.get(domain, 0))
+        return found
+
+    def reaches(self, other: MariaHistory) -> bool:
+        """Whether it is as far as the other one, or further, in each domain."""
+        own = self.numbers()
+        return all(own.get(domain, 0) >= number for domain, number in other.numbers().items())
+
     def __or__(self, other: MariaHistory) -> MariaHistory:
         keys = {*self.last, *other.last}
         return MariaHistory(

@@ -68,6 +68,14 @@ def local(socket: str, timeout_s: int) -> Iterator[Session]:
 
 
 @contextmanager
+def by_file(socket: str, options: str, timeout_s: int) -> Iterator[Session]:
+    """As the account in a file of role mysql's for `mariadb-backup`."""
+    account = {"read_default_file": options, "read_default_group": "mariadb-backup"}
+    with _connected(timeout_s, unix_socket=socket, **account) as session:
+        yield session
+
+
+@contextmanager
 def remote(source: Source, timeout_s: int) -> Iterator[Session]:
     """As its replicas come in: over TLS, with a certificate for that address."""
     try:

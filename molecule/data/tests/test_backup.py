@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from conftest import given, playbook, redis
+from conftest import MYSQL, given, mysql, playbook, redis
 from labs import shell, wait_for
 
 CONFIRMED = ("-e", "restore_confirm=fabric")
@@ -76,7 +76,7 @@ def test_the_backup_hosts_key_opens_backups_and_nothing_else(backup):
         " selvage-backup@redis1 {} 2>&1 </dev/null || true"
     )
     address = shell("app1", "getent ahostsv4 redis1").split()[0]
-    for words in ("id", "receive zookeeper", "send mysql"):
+    for words in ("id", "receive zookeeper", "send mysql", "send mysql-logs 0-1-1;id"):
         said = shell("app1", login.replace("redis1", address).format(f"'{words}'"))
         assert "uid=" not in said
         assert "expected look, send or receive" in said or "No such file" in said
@@ -101,7 +101,7 @@ def test_what_is_gone_comes_back(backup):
     assert redis(f"DEL {' '.join(KEYS)}", 6379) == "100"
     gone = tree(f'{READ}\nkazoo.delete("/shop", recursive=True)\nkazoo.ensure_path("/shop")')
     assert gone != backup.tree
-    restored = playbook("restore.yml", *CONFIRMED)
+    restored = playbook("restore.yml", *CONFIRMED, "-e", "restore_only=zookeeper,redis")
     assert restored.rc == 0, restored.output
     assert tree() == backup.tree
     for port in (6379, 6380):
@@ -109,3 +109,56 @@ def test_what_is_gone_comes_back(backup):
         wait_for(lambda port=port: redis(f"GET {KEYS[-1]}", port) == "99", "an answer")
         rows = [redis(f"GET {key}", port) for key in KEYS[::33]]
         assert rows == found[::33]
+
+
+def checksums(port: int) -> str:
+    return mysql("CHECKSUM TABLE kept, lost", port)
+
+
+def a_second_later() -> str:
+    """The time in UTC, of which no transaction is yet."""
+    now = mysql("SELECT UTC_TIMESTAMP()", 3307)
+    wait_for(lambda: mysql("SELECT UTC_TIMESTAMP()", 3307) > now, "the next second")
+    return mysql("SELECT UTC_TIMESTAMP()", 3307).strip()
+
+
+def test_mysql_comes_back_as_of_a_moment_though_all_of_its_disks_are_gone():
+    fill = "INSERT INTO {} SELECT seq, REPEAT('x', seq) FROM seq_{}_to_{}"
+    for table in ("kept", "lost"):
+        mysql(f"CREATE OR REPLACE TABLE {table} (number INT PRIMARY KEY, what TEXT)", 3307)
+        mysql(fill.format(table, 1, 500), 3307)
+    assert "mysql 2" in shell("app1", "selvage-backup run mysql mysql-logs")
+    for table in ("kept", "lost"):
+        mysql(fill.format(table, 501, 900), 3307)
+    before = checksums(3307)
+    moment = a_second_later()
+    mysql("DROP TABLE lost", 3307)
+    mysql("DELETE FROM kept WHERE number > 800", 3307)
+    asked = ("-e", "restore_only=mysql", "-e", f"restore_until='{moment}'")
+
+    later = ("-e", "restore_only=mysql", "-e", "restore_until='2099-01-01 00:00:00'")
+    refused = playbook("restore.yml", *CONFIRMED, *later)
+    # It has taken logs, as each quarter of an hour does.
+    assert refused.rc != 0 and set(refused.changed) <= {"app1"}
+    assert "do not reach so far" in " ".join(refused.output.split())
+
+    assert "mysql-logs 2" in shell("app1", "selvage-backup run mysql-logs")
+    for name in MYSQL:
+        shell(name, "systemctl stop mariadb && find /var/lib/mysql -mindepth 1 -delete")
+    restored = playbook("restore.yml", *CONFIRMED, *asked)
+    assert restored.rc == 0, restored.output
+    wait_for(lambda: mysql("SELECT COUNT(*) FROM kept", 3307) == "900\n", "the primary's traffic")
+    assert checksums(3307) == before
+    for name in MYSQL:
+        wait_for(
+            lambda name=name: (
+                shell(name, "mariadb -BNe 'CHECKSUM TABLE shop.kept, shop.lost'") == before
+            ),
+            f"the rows on {name}",
+        )
+    # Of what the restore has ended with; other services may have none yet.
+    status = shell("app1", "selvage-backup status || true")
+    assert "mysql fresh" in status and "mysql-logs fresh" in status
+    mysql("DROP TABLE kept, lost", 3307)
+    again = playbook("site.yml")
+    assert again.rc == 0 and again.changed == [], again.output

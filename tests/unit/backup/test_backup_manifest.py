@@ -84,7 +84,7 @@ def test_replicas_come_before_the_primary_and_the_furthest_first():
         Seen("d", "replica", 8),
         Seen("e", "replica", 10, problem="still loads"),
     ]
-    assert manifest.order(seen, "elsewhere") == ["c", "d", "b", "a"]
+    assert [one.name for one in manifest.order(seen, "elsewhere")] == ["c", "d", "b", "a"]
 
 
 def test_never_from_the_host_that_keeps_it():
