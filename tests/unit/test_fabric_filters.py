@@ -82,9 +82,9 @@ SECRETS = {
     "redis_admin_passwords": [secret(1), secret(2)],
     "redis_replication_passwords": [secret(3)],
     "redis_sentinel_passwords": [secret(4)],
-    "mysql_replication_password": secret(5),
-    "mysql_backup_password": secret(6),
-    "mysql_monitor_password": secret(7),
+    "mysql_replication_passwords": [secret(5)],
+    "mysql_backup_passwords": [secret(6), secret(8)],
+    "mysql_monitor_passwords": [secret(7)],
 }
 DATA = {**SECRETS, "mysql_first_primary": "zk1", "mysql_semi_sync_without_replica": "wait"}
 TIERS = {"redis": ["edge1", "ctl1", "zk1"], "mysql": ["zk2", "zk1"]}

@@ -20,6 +20,11 @@ class SqlError(Exception):
         self.number = number
 
 
+def _told(error: Exception) -> SqlError:
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    return SqlError(error.args[-1] if error.args else error, number)
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a replica gets its data."""
@@ -47,8 +52,7 @@ class Session:
                 cursor.execute(statement, values)
                 return list(cursor.fetchall())
         except pymysql.err.Error as error:
-            number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-            raise SqlError(error.args[-1] if error.args else error, number) from error
+            raise _told(error) from error
 
     def value(self, expression: str, *values: object) -> int | str | None:
         """One value."""
@@ -63,7 +67,9 @@ class Session:
 @contextmanager
 def local(socket: str, timeout_s: int) -> Iterator[Session]:
     """As root, whom the server knows by the user of the process."""
-    with _connected(timeout_s, unix_socket=socket, user="root") as session:
+    # What a replica is told of its source has a password in it.
+    quiet = "SET SESSION sql_log_off = 1, SESSION slow_query_log = 0"
+    with _connected(timeout_s, unix_socket=socket, user="root", init_command=quiet) as session:
         yield session
 
 
@@ -96,7 +102,7 @@ def _connected(timeout_s: int, **place: object) -> Iterator[Session]:
             cursorclass=pymysql.cursors.DictCursor,
         )
     except (pymysql.err.Error, OSError) as error:
-        raise SqlError(error.args[-1] if error.args else error) from error
+        raise _told(error) from error
     session = Session(connection)
     try:
         yield session
