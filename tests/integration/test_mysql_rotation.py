@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mariadb import certificate
+from plugin_utils import data_tiers
 
 from programs import wait_for
 from selvage.mysql import accounts, acting, session
@@ -29,7 +34,10 @@ class Client:
 
     def __init__(self, cluster: Any, primary: str) -> None:
         member = cluster.members[primary]
-        self.place = {"host": member.address, "port": member.port, "user": "shop"}
+        self.place = {
+            **{"host": member.address, "port": member.port, "user": "shop"},
+            "ssl": ssl.create_default_context(cafile=cluster.tls / "ca.pem"),
+        }
         self.password = FORMER
         self.written: list[int] = []
         self.failed: list[str] = []
@@ -157,3 +165,46 @@ def test_passwords_rotate_while_clients_write(cluster):
         assert written_down(member.data, NEW) == set()
         # The search would find it: the logs have what clients said.
         assert any("binlog" in name for name in written_down(member.data, accounts.hashed(NEW)))
+
+
+def served(member: Any) -> str:
+    """The certificate that a new connection gets to see."""
+    done = subprocess.run(
+        [
+            "openssl",
+            "s_client",
+            "-starttls",
+            "mysql",
+            "-connect",
+            f"{member.address}:{member.port}",
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    return re.search(r"-----BEGIN CERT.*END CERT[^\n]*", done.stdout, re.DOTALL)[0].strip()
+
+
+def test_certificates_are_renewed_while_clients_write(cluster):
+    """By what role certificates tells the server, replicas too."""
+    (told,) = data_tiers.certificates({"mysql"})
+    (primary,) = cluster.writers()
+    client = Client(cluster, primary)
+    with client.writing():
+        for _ in range(5):
+            for member in cluster.members.values():
+                certificate(cluster.tls, member.number)
+                new = (cluster.tls / f"{member.number}.pem").read_text().strip()
+                assert served(member) != new
+                subprocess.run(
+                    [*told["load"], f"--socket={member.socket}", "--user=root"], check=True
+                )
+                assert served(member) == new
+                client.some_more()
+    cluster.settle()
+    lost = {*client.written} - cluster.rows(primary)
+    print(
+        f"15 certificates: {len(client.written)} rows, {len(client.failed)} requests failed, "
+        f"{len(lost)} lost"
+    )
+    assert (client.failed, lost) == ([], set())
