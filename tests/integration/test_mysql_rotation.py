@@ -94,6 +94,14 @@ def refused(cluster: Any, primary: str, name: str, password: str) -> bool:
         return True
 
 
+def login(cluster: Any, primary: str, *passwords: str) -> str:
+    """By which of them a replica would come in."""
+    member = cluster.members[primary]
+    place = {"name": primary, "address": member.address, "port": member.port}
+    given = {**place, "passwords": passwords, "ca": f"{cluster.tls}/ca.pem"}
+    return session.known(given, 20).password
+
+
 def written_down(folder: Path, text: str) -> set[str]:
     """The files of a server that have it: its logs, too."""
     done = subprocess.run(
@@ -114,6 +122,7 @@ def rotate(cluster: Any, primary: str, client: Client, former: str, new: str) ->
             assert acting.let_in(own, both, exact=True)
             assert acting.let_in(own, both, exact=True) is None
     assert not any(refused(cluster, primary, "shop", word) for word in (former, new))
+    assert login(cluster, primary, new, former) == new
     client.some_more()
     client.password = new
     client.some_more()
@@ -124,6 +133,8 @@ def rotate(cluster: Any, primary: str, client: Client, former: str, new: str) ->
         for name in ("shop", "replication"):
             assert acting.let_in(own, account(name, new), exact=True)
     assert refused(cluster, primary, "shop", former)
+    # Whoever promotes a replica before the next rotation has begun.
+    assert login(cluster, primary, former, new) == new
     assert not refused(cluster, primary, "shop", new)
     client.some_more()
     # They come in anew, where the former one lets in no more.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
+
+
+_ACCESS_DENIED: Final = 1045
 
 
 class SqlError(Exception):
@@ -86,6 +89,20 @@ def remote(source: Source, timeout_s: int) -> Iterator[Session]:
     account = {"user": source.user, "password": source.password}
     with _connected(timeout_s, **place, **account) as session:
         yield session
+
+
+def known(given: Mapping[str, Any], timeout_s: int) -> Source:
+    """A source with the first of its `passwords` that it knows: while they rotate there are two."""
+    place = {name: value for name, value in given.items() if name != "passwords"}
+    new, *former = [Source(**place, password=password) for password in given["passwords"]]
+    try:
+        if former:
+            with remote(new, timeout_s):
+                pass
+    except SqlError as error:
+        if error.number == _ACCESS_DENIED:
+            return former[0]
+    return new
 
 
 @contextmanager
