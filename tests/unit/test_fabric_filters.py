@@ -227,6 +227,24 @@ def test_secrets_of_a_data_tier_are_needed_with_it_alone():
     assert "redis_sentinel_passwords: is missing, and redis of this fabric need it" in line
 
 
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (secret(5), "mysql_monitor_passwords: expected a list of one secret, or of the new one"),
+        ([], "mysql_monitor_passwords: expected a list of one secret"),
+        ([secret(5), secret(8), secret(9)], "mysql_monitor_passwords: expected a list of one"),
+        ([secret(9), secret(9)], "mysql_monitor_passwords: the new one and the former one are the"),
+        ([secret(9), "short"], "mysql_monitor_passwords[1]: it has 5 characters"),
+        ([secret(9) * 2], "mysql_monitor_passwords[0]: it has 48 characters, and a secret has at"),
+        ([secret(9), secret(8)], "is the same as mysql_"),
+    ],
+)
+def test_passwords_that_cannot_rotate(values, problem):
+    found = with_data(**{name: {"mysql_monitor_passwords": values} for name in hosts()})["problems"]
+    assert any(problem in line for line in found), found
+    assert not any(secret(number) in line for line in found for number in (5, 8, 9))
+
+
 def test_the_order_of_the_inventory_changes_nothing():
     turned = {name: [*reversed(hosts)] for name, hosts in groups().items()}
     assert drawn(turned) == drawn()
