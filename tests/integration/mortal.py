@@ -3,17 +3,18 @@
 Each number N on standard input is one run, in a child that dies by SIGKILL at the N-th point where
 a kill makes a difference: before a file is opened for writing, renamed or removed, before a program
 is run, and right after HAProxy was told to do something. Per run one line comes back: the point, or
-`done` when there were fewer.
+`done` and all points that it passed, in JSON, when there were fewer.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from selvage.reconciler import reconcile, settings
 from selvage.reconciler.passes import Limits
@@ -23,9 +24,11 @@ class Life:
     """How many points are left, and where to tell of the last one."""
 
     left = sys.maxsize
+    passed: ClassVar[list[str]] = []
 
     @classmethod
     def point(cls, what: str) -> None:
+        cls.passed.append(what)
         cls.left -= 1
         if cls.left < 0:
             os.write(1, f"{what}\n".encode())
@@ -54,9 +57,12 @@ for line in sys.stdin:
     child = os.fork()
     if not child:
         chosen = settings.load(Path(sys.argv[1]))
-        Life.left = int(line)
+        Life.left, Life.passed[:] = int(line), []
         result = reconcile.reconcile(chosen, limits=LIMITS)
         Life.left = sys.maxsize
-        os.write(1, f"done {result.problems}\n".encode())
+        if result.problems:
+            os.write(1, f"{result.problems}\n".encode())
+        else:
+            os.write(1, f"done {json.dumps(Life.passed)}\n".encode())
         os._exit(0)
     os.waitpid(child, 0)

@@ -15,7 +15,11 @@ from daemon import MODULES
 
 @pytest.fixture
 def mortal(fabric, tmp_path):
-    """Make a run that dies at its n-th point; the point, None when the run was over before."""
+    """Make a run that dies at its n-th point; the point, None when the run was over before.
+
+    `passed` has the points of the runs that were. A busy HAProxy has some commands repeated, so
+    the numbers of two runs need not be the same points: what was met is not asked of the kills.
+    """
     config = tmp_path / "reconciler.json"
     process = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("mortal.py"), config],
@@ -30,8 +34,12 @@ def mortal(fabric, tmp_path):
         process.stdin.write(f"{point}\n")
         process.stdin.flush()
         said = process.stdout.readline().strip()
-        return None if said == "done ()" else said
+        if not said.startswith("done "):
+            return said
+        run.passed += json.loads(said.removeprefix("done "))
+        return None
 
+    run.passed = []
     yield run
     process.stdin.close()
     process.wait(60)
@@ -130,7 +138,6 @@ def changes_of_the_catalogue(fabric):
 )
 def test_a_run_that_is_killed_anywhere_is_made_good(fabric, mortal, changes, seen):
     world = World(fabric, changes(fabric))
-    points = []
     for point in itertools.count():
         killed = []
         for number in (0, 1):
@@ -143,5 +150,4 @@ def test_a_run_that_is_killed_anywhere_is_made_good(fabric, mortal, changes, see
             assert not fabric.reconcile().changed, killed
         if killed == [None, None]:
             break
-        points += killed
-    assert [word for word in seen if any(word in (point or "") for point in points)] == seen
+    assert [word for word in seen if any(word in point for point in mortal.passed)] == seen

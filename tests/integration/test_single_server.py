@@ -11,7 +11,6 @@ import itertools
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -335,7 +334,6 @@ def test_a_switchover_that_is_killed_anywhere_leaves_one(fabric, primary, mortal
             (services, {"inventory": {**both, "n": data(new)}}),
         ],
     )
-    points = Counter()
     for point in itertools.count():
         killed = []
         for number in (0, 1):
@@ -349,9 +347,8 @@ def test_a_switchover_that_is_killed_anywhere_leaves_one(fabric, primary, mortal
             assert world.running() == world.settled[number], killed
         if killed == [None, None]:
             break
-        points.update(word for word in ("shutdown", "rename", "add server", "del server")
-                      if any(word in (one or "") for one in killed))  # fmt: skip
-    assert points.keys() == {"shutdown", "rename", "add server", "del server"}
+    for word in ("shutdown", "rename", "add server", "del server"):
+        assert any(word in point for point in mortal.passed)
 
 
 def test_what_was_made_last_is_the_registrys_own_word(fabric):
