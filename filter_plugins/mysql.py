@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,22 +9,18 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
+from plugin_utils import mysql_accounts
 from plugin_utils.rules import parse_address
 
 from selvage.mysql import cluster, failover, gtid, promotion, servers
 
 PORT = 3306
-# Of MASTER_PASSWORD in MySQL: 32 characters.
-PASSWORD = re.compile(r"[A-Za-z0-9_.:,+/=@%^~-]{16,32}")
 
 
 def mysql_problems(
-    members: Sequence[Mapping[str, Any]],
-    first: str,
-    firsts: Iterable[str],
-    passwords: Mapping[str, object],
+    members: Sequence[Mapping[str, Any]], first: str, firsts: Iterable[str]
 ) -> list[str]:
-    """What is wrong with the role's input, a line for each; no line holds a password.
+    """What is wrong with the role's members, a line for each.
 
     `firsts` is what each host of the run has as `first`.
     """
@@ -49,13 +44,6 @@ def mysql_problems(
             f"mysql_first_primary: {' and '.join(named)}, by host: a cluster begins with one, so "
             "name it once for all hosts"
         )
-    for name, password in passwords.items():
-        if not isinstance(password, str) or not PASSWORD.fullmatch(password):
-            problems.append(
-                f"{name}: 16 to 32 letters, digits and _.:,+/=@%^~- (what it is, is not shown)"
-            )
-        elif password in [other for key, other in passwords.items() if key < name]:
-            problems.append(f"{name}: another account has the same password")
     return problems
 
 
@@ -246,9 +234,12 @@ class FilterModule:
         """Their names."""
         return {
             "mysql_answers": mysql_answers,
+            "mysql_application_accounts": mysql_accounts.application_accounts,
             "mysql_cluster": mysql_cluster,
             "mysql_failover": mysql_failover,
             "mysql_lost": mysql_lost,
+            "mysql_own_accounts": mysql_accounts.own_accounts,
+            "mysql_password_problems": mysql_accounts.password_problems,
             "mysql_problems": mysql_problems,
             "mysql_replicates": mysql_replicates,
             "mysql_restarts": mysql_restarts,

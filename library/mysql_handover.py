@@ -35,9 +35,10 @@ options:
         description: Its port.
         type: int
         default: 3306
-      password:
-        description: Of its account C(replication).
-        type: str
+      passwords:
+        description: Of its account C(replication), the new one first while they rotate.
+        type: list
+        elements: str
         required: true
       ca:
         description: The CA's certificate, readable by the server.
@@ -79,7 +80,7 @@ EXAMPLES = r"""
     other:
       name: "{{ 'db1' if inventory_hostname == 'db2' else 'db2' }}"
       address: "{{ '198.18.0.51' if inventory_hostname == 'db2' else '198.18.0.52' }}"
-      password: "{{ vaulted }}"
+      passwords: ["{{ vaulted }}"]
       ca: /etc/selvage/tls/ca.pem
     token: "{{ drawn_at_random }}"
   when: inventory_hostname in ['db1', 'db2']
@@ -95,7 +96,7 @@ paused:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.mysql import acting, handover, session
 from ansible.module_utils.selvage.mysql.arguments import SOCKET, SOURCE
-from ansible.module_utils.selvage.mysql.session import Source, SqlError
+from ansible.module_utils.selvage.mysql.session import SqlError
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "required": True, "choices": ["primary", "replica"]},
@@ -110,11 +111,11 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC)
     given = module.params
-    other = Source(**given["other"])
     limits = handover.Limits(given["ready"], given["pause"])
     timeout_s = limits.ready_s + limits.answer_s
     result: dict[str, Any] = {}
     try:
+        other = session.known(given["other"], limits.answer_s)
         if given["state"] == "replica":
             paused = handover.give(
                 lambda: session.local(given["socket"], timeout_s), other, given["token"], limits

@@ -34,9 +34,10 @@ options:
         description: Its port.
         type: int
         default: 3306
-      password:
-        description: Of its account C(replication).
-        type: str
+      passwords:
+        description: Of its account C(replication), the new one first while they rotate.
+        type: list
+        elements: str
         required: true
       ca:
         description: The CA's certificate, readable by the server.
@@ -87,7 +88,7 @@ do:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.mysql import acting, session
 from ansible.module_utils.selvage.mysql.arguments import SOCKET, SOURCE
-from ansible.module_utils.selvage.mysql.session import Session, Source, SqlError
+from ansible.module_utils.selvage.mysql.session import Session, SqlError
 
 STEPS = (
     *("writable", "stop_receiving", "start", "catch_up"),
@@ -131,7 +132,7 @@ def perform(own: Session, given: dict[str, Any]) -> None:
         case "forget":
             acting.forget(own)
         case "follow":
-            acting.follow(own, Source(**given["source"]))
+            acting.follow(own, session.known(given["source"], wait_s))
             acting.wait_until_it_runs(own, wait_s)
 
 

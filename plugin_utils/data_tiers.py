@@ -153,7 +153,8 @@ def certificates(tiers: Collection[str]) -> list[dict[str, Any]]:
         # Its own role lets it load a new one: nobody else has the password.
         found.append({"name": "redis", "group": "redis", **here})
     if "mysql" in tiers:
-        load = {"unit": "mariadb.service", "load": ["mariadb", "--execute=FLUSH SSL"]}
+        # LOCAL: in a replica's log it would be a transaction of its own, which ends replication.
+        load = {"unit": "mariadb.service", "load": ["mariadb", "--execute=FLUSH LOCAL SSL"]}
         found.append({"name": "mysql", "group": "mysql", **here, **load})
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from plugin_utils.residency import COUNTRY
 from plugin_utils.rules import check_rules
-from plugin_utils.secrets import check_secret
+from plugin_utils.secrets import LENGTHS, check_secret
 from plugin_utils.x509 import read_chain
 from selvage.backup.settings import RECIPIENT
 from selvage.catalogue import SERVICE_NAME, parse_services
@@ -26,7 +26,7 @@ Values = Mapping[str, Any]
 Problem = tuple[str, str]
 
 # What is never told, not in a message either.
-SENSITIVE = ("private_key", "secret", "mysql_secret", "secrets")
+SENSITIVE = ("private_key", "secret", "secrets", "mysql_secrets")
 # Of the password by which a replica logs in (MySQL's manual, CHANGE REPLICATION SOURCE TO).
 MYSQL_CHARACTERS = 32
 UNIT = r"[A-Za-z0-9:_.\\@-]+\.[a-z]+"
@@ -152,12 +152,12 @@ def _private_key(value: object, name: str) -> None:
         raise Invalid(f"{name}: expected a private key in PEM, encrypted with fabric_ca_passphrase")
 
 
-def _secrets(value: object, name: str) -> None:
+def _secrets(value: object, name: str, longest: int = LENGTHS[1]) -> None:
     if not isinstance(value, list) or not 1 <= len(value) <= 2:
         words = "expected a list of one secret, or of the new one and the former one"
         raise Invalid(f"{name}: {words} (docs/operations.md, Secrets)")
     for index, secret in enumerate(value):
-        check_secret(secret, f"{name}[{index}]")
+        check_secret(secret, f"{name}[{index}]", longest)
 
 
 def _text(pattern: str, expected: str) -> Callable[[object, str], object]:
@@ -186,7 +186,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "group": _text(r"\S{1,250}", "the name of a group"),
     "host": _host,
     "instances": _instances,
-    "mysql_secret": lambda value, name: check_secret(value, name, MYSQL_CHARACTERS),
+    "mysql_secrets": lambda value, name: _secrets(value, name, MYSQL_CHARACTERS),
     "networks": _networks,
     "port": _port,
     "ports": _ports,

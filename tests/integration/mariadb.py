@@ -87,21 +87,29 @@ class MariaDB(Program):
 
 def certificates(folder: Path, numbers: list[int], ca: str = "ca") -> None:
     """A CA and a certificate by it for each loopback address."""
-
-    def openssl(*arguments: str | Path) -> None:
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    days = ("-x509", "-days", "2")
-    openssl(
-        *("req", *curve, *days, "-subj", f"/CN={ca}"),
+    _openssl(
+        *("-subj", f"/CN={ca}"),
         *("-keyout", folder / f"{ca}.key", "-out", folder / f"{ca}.pem"),
     )
     for number in numbers:
-        openssl(
-            *("req", *curve, *days, "-subj", f"/CN=db{number}"),
-            *("-addext", f"subjectAltName=IP:127.0.0.{number}"),
-            *("-addext", "basicConstraints=critical,CA:FALSE"),
-            *("-CA", folder / f"{ca}.pem", "-CAkey", folder / f"{ca}.key"),
-            *("-keyout", folder / f"{number}.key", "-out", folder / f"{number}.pem"),
-        )
+        certificate(folder, number, ca)
+
+
+def certificate(folder: Path, number: int, ca: str = "ca") -> None:
+    """One that takes the place of a former one; its key, too."""
+    _openssl(
+        *("-subj", f"/CN=db{number}"),
+        *("-addext", f"subjectAltName=IP:127.0.0.{number}"),
+        *("-addext", "basicConstraints=critical,CA:FALSE"),
+        *("-CA", folder / f"{ca}.pem", "-CAkey", folder / f"{ca}.key"),
+        *("-keyout", folder / f"{number}.key", "-out", folder / f"{number}.pem"),
+    )
+
+
+def _openssl(*arguments: str | Path) -> None:
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    subprocess.run(
+        ["openssl", "req", *curve, "-x509", "-days", "2", *arguments],
+        check=True,
+        capture_output=True,
+    )

@@ -82,9 +82,9 @@ SECRETS = {
     "redis_admin_passwords": [secret(1), secret(2)],
     "redis_replication_passwords": [secret(3)],
     "redis_sentinel_passwords": [secret(4)],
-    "mysql_replication_password": secret(5),
-    "mysql_backup_password": secret(6),
-    "mysql_monitor_password": secret(7),
+    "mysql_replication_passwords": [secret(5)],
+    "mysql_backup_passwords": [secret(6), secret(8)],
+    "mysql_monitor_passwords": [secret(7)],
 }
 DATA = {**SECRETS, "mysql_first_primary": "zk1", "mysql_semi_sync_without_replica": "wait"}
 TIERS = {"redis": ["edge1", "ctl1", "zk1"], "mysql": ["zk2", "zk1"]}
@@ -225,6 +225,24 @@ def test_secrets_of_a_data_tier_are_needed_with_it_alone():
     found = with_data(**{name: {"redis_sentinel_passwords": None} for name in hosts()})["problems"]
     (line,) = found
     assert "redis_sentinel_passwords: is missing, and redis of this fabric need it" in line
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        (secret(5), "mysql_monitor_passwords: expected a list of one secret, or of the new one"),
+        ([], "mysql_monitor_passwords: expected a list of one secret"),
+        ([secret(5), secret(8), secret(9)], "mysql_monitor_passwords: expected a list of one"),
+        ([secret(9), secret(9)], "mysql_monitor_passwords: the new one and the former one are the"),
+        ([secret(9), "short"], "mysql_monitor_passwords[1]: it has 5 characters"),
+        ([secret(9) * 2], "mysql_monitor_passwords[0]: it has 48 characters, and a secret has at"),
+        ([secret(9), secret(8)], "is the same as mysql_"),
+    ],
+)
+def test_passwords_that_cannot_rotate(values, problem):
+    found = with_data(**{name: {"mysql_monitor_passwords": values} for name in hosts()})["problems"]
+    assert any(problem in line for line in found), found
+    assert not any(secret(number) in line for line in found for number in (5, 8, 9))
 
 
 def test_the_order_of_the_inventory_changes_nothing():

@@ -321,7 +321,7 @@ def test_the_example_is_accepted_once_its_secrets_are_somebodys_own(run):
     done = run(files, "--check")
     assert done.code != 0 and not done.shown
     assert len(done.problems) == 7
-    for name in ("fabric_ca_passphrase", "redis_admin_passwords[0]", "mysql_backup_password"):
+    for name in ("fabric_ca_passphrase", "redis_admin_passwords[0]", "mysql_backup_passwords[0]"):
         line = f"{name}: it contains 'changeme', as examples do"
         assert any(line in problem for problem in done.problems)
 

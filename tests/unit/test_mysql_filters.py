@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_modules import ROOT
+from plugin_utils import mysql_accounts
 
 import mysql
 
@@ -17,7 +18,6 @@ MEMBERS = [
     {"name": "db1", "address": "198.18.0.1", "id": 1},
     {"name": "db2", "address": "198.18.0.2", "id": 2},
 ]
-PASSWORDS = {"mysql_backup_password": "a" * 16, "mysql_monitor_password": "b" * 32}
 ROW = {
     "Master_Host": "198.18.0.1",
     "Master_Port": 3306,
@@ -60,31 +60,75 @@ PRIMARY = answer(1, said(1, read_only="OFF"))
 
 
 def test_what_fits_has_no_problem():
-    assert mysql.mysql_problems(MEMBERS, "db1", ["db1", "db1"], PASSWORDS) == []
+    assert mysql.mysql_problems(MEMBERS, "db1", ["db1", "db1"]) == []
 
 
 @pytest.mark.parametrize(
-    ("members", "first", "passwords", "words"),
+    ("members", "first", "words"),
     [
-        ([MEMBERS[0], {**MEMBERS[1], "id": 1}], "db1", {}, "id 1 is there twice"),
-        ([MEMBERS[0], {**MEMBERS[1], "id": 0}], "db1", {}, "mysql_members, db2: id 0"),
-        ([MEMBERS[0], {**MEMBERS[1], "name": "DB1"}], "db1", {}, "name db1 is there twice"),
-        ([{**MEMBERS[0], "address": "db1"}], "db1", {}, "mysql_members, db1"),
-        (MEMBERS, "db3", {}, "mysql_first_primary: db3 is not among"),
-        (MEMBERS, "db1", {"x": "short"}, "x: 16 to 32 letters"),
-        (MEMBERS, "db1", {"x": 'with "quotes" in it'}, "x: 16 to 32 letters"),
-        (MEMBERS, "db1", {"x": "c" * 16, "y": "c" * 16}, "y: another account has the same"),
+        ([MEMBERS[0], {**MEMBERS[1], "id": 1}], "db1", "id 1 is there twice"),
+        ([MEMBERS[0], {**MEMBERS[1], "id": 0}], "db1", "mysql_members, db2: id 0"),
+        ([MEMBERS[0], {**MEMBERS[1], "name": "DB1"}], "db1", "name db1 is there twice"),
+        ([{**MEMBERS[0], "address": "db1"}], "db1", "mysql_members, db1"),
+        (MEMBERS, "db3", "mysql_first_primary: db3 is not among"),
     ],
 )
-def test_what_does_not_fit_is_named_and_no_password_shown(members, first, passwords, words):
-    (problem,) = mysql.mysql_problems(members, first, [], passwords)
+def test_what_does_not_fit_is_named(members, first, words):
+    (problem,) = mysql.mysql_problems(members, first, [])
     assert words in problem
-    assert not any(password in problem for password in passwords.values())
+
+
+A, B, C, D = (f"{letter * 16}-a-secret" for letter in "abcd")
+OWN = {"mysql_backup_passwords": [A], "mysql_monitor_passwords": [B, C]}
+
+
+def user(*passwords, name="shop", **more):
+    return {"name": name, "passwords": [*passwords], **more}
+
+
+def test_two_passwords_while_they_rotate_and_one_for_an_account_from_several_places():
+    assert mysql_accounts.password_problems(OWN, [user(D, D[::-1]), user(D, host="app1")]) == []
+
+
+@pytest.mark.parametrize(
+    ("own", "users", "problem"),
+    [
+        ({"x": [A, B, C]}, [], "x: expected a list of one password, or of the new one and the"),
+        ({"x": []}, [], "x: expected a list of one password"),
+        ({"x": A}, [], "x: expected a list of one password"),
+        ({"x": [A, A]}, [], "x: the new one and the former one are the same"),
+        ({"x": [A, "short"]}, [], "x[1]: 16 to 32 letters"),
+        ({"x": ['with "quotes" in it']}, [], "x[0]: 16 to 32 letters"),
+        ({"x": [A], "y": [B, A]}, [], "y[1]: is the same as x[0]: give each account its own"),
+        ({"x": [A]}, [user(A)], "mysql_users[0].passwords[0]: is the same as x[0]"),
+        ({}, [user(A), user(A, name="b")], "mysql_users[1].passwords[0]: is the same as mysql_us"),
+        ({}, [{"name": "shop", "password": A}], "mysql_users[0].passwords: expected a list"),
+        ({}, [user(A, name="backup")], "mysql_users: backup is an account of the role's own"),
+    ],
+)
+def test_passwords_that_cannot_be_meant_are_named_and_not_shown(own, users, problem):
+    (line,) = mysql_accounts.password_problems(own, users)
+    assert line.startswith(problem)
+    assert not any(word in line for word in (A, B, C, "short", "quotes"))
+
+
+def test_each_account_that_logs_in_has_its_passwords():
+    passwords = {"replication": [A], "backup": [B], "monitor": [C, D]}
+    found = mysql_accounts.own_accounts(MEMBERS, passwords)
+    assert [(one["name"], one["host"], one["passwords"]) for one in found] == [
+        ("replication", "198.18.0.1", [A]),
+        ("replication", "198.18.0.2", [A]),
+        ("backup", "localhost", [B]),
+        ("monitor", "localhost", [C, D]),
+    ]
+    applications = mysql_accounts.application_accounts([user(A, tls=False), user(B, host="app1")])
+    assert [one["host"] for one in applications] == ["%", "app1"]
+    assert applications[0] == {"name": "shop", "host": "%", "passwords": [A]}
 
 
 def test_two_first_primaries_are_refused():
     """Each would begin a cluster of its own."""
-    (problem,) = mysql.mysql_problems(MEMBERS, "db1", ["db1", "db2"], PASSWORDS)
+    (problem,) = mysql.mysql_problems(MEMBERS, "db1", ["db1", "db2"])
     assert "mysql_first_primary: db1 and db2, by host" in problem
 
 
@@ -265,11 +309,11 @@ def test_the_role_names_bad_input_in_one_line_and_shows_no_password(tmp_path):
         "mysql_server_id": 1,
         "mysql_first_primary": "db1",
         "mysql_semi_sync_without_replica": "go_on",
-        "mysql_replication_password": "replication-secret",
-        "mysql_backup_password": secret,
-        "mysql_monitor_password": "monitor-secret-of-its-own",
+        "mysql_replication_passwords": ["replication-secret"],
+        "mysql_backup_passwords": [secret],
+        "mysql_monitor_passwords": ["monitor-secret-of-its-own"],
         **{f"mysql_tls_{file}": "/nonexistent" for file in ("ca", "cert", "key")},
-        "mysql_users": [{"name": "shop", "password": secret + "!", "privileges": {}}],
+        "mysql_users": [{"name": "shop", "passwords": [secret + "!"], "privileges": {}}],
     }
     play = [{"hosts": "localhost", "gather_facts": False, "roles": ["mysql"], "vars": variables}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
@@ -285,7 +329,7 @@ def test_the_role_names_bad_input_in_one_line_and_shows_no_password(tmp_path):
     assert ended.returncode == 2
     assert (
         "mysql_members: id 1 is there twice; "
-        "mysql_backup_password: 16 to 32 letters, digits and _.:,+/=@%^~- "
-        "(what it is, is not shown); mysql_users, shop: 16 to 32 letters"
+        "mysql_backup_passwords[0]: 16 to 32 letters, digits and _.:,+/=@%^~- (not shown); "
+        "mysql_users[0].passwords[0]: 16 to 32 letters"
     ) in told
     assert secret not in told

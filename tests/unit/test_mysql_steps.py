@@ -46,7 +46,7 @@ def run(tmp_path: Path, fails: str) -> tuple[list[str], str]:
         "mysql_members": [
             {"name": f"db{number}", "address": f"198.18.0.{number}"} for number in (1, 2)
         ],
-        "mysql_replication_password": "secret-of-this-test",
+        "mysql_replication_passwords": ["secret-of-this-test"],
         "mysql_tls_ca": "/ca.pem",
         "__mysql_steps": plan["steps"],
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .gtid import beyond, mariadb
+from .accounts import Account, Change, change
+from .gtid import MariaHistory, beyond, mariadb
 from .servers import Replication, replication
 from .session import Session, Source, SqlError
 
@@ -128,6 +129,40 @@ def point(session: Session, source: Source) -> None:
         "MASTER_SSL = 1, MASTER_SSL_CA = %s, MASTER_SSL_VERIFY_SERVER_CERT = 1",
         *(source.address, source.port, source.user, source.password, source.ca),
     )
+
+
+def let_in(
+    session: Session, account: Account, *, exact: bool, dry_run: bool = False
+) -> Change | None:
+    """An account's passwords are these; what that took, or would take."""
+    rows = session.rows(
+        "SELECT Priv FROM mysql.global_priv WHERE User = %s AND Host = %s",
+        *(account.name, account.host),
+    )
+    needed = change(account, rows[0]["Priv"] if rows else None, exact=exact)
+    if needed is not None and not dry_run:
+        session.rows(needed.statement, *needed.values)
+    return needed
+
+
+def log_in_by(session: Session, password: str, limit_s: float) -> None:
+    """It goes on with another password, from its own last transaction.
+
+    First it applies all that it has received, for the statement throws away what it has not.
+    """
+    now = status(session)
+    if now is None:
+        return
+    if isinstance(now.received, MariaHistory):
+        catch_up(session, now.received.position(), limit_s)
+    stop_receiving(session)
+    try:
+        apply_received(session, limit_s)
+        session.rows("STOP SLAVE")
+        session.rows("CHANGE MASTER TO MASTER_PASSWORD = %s", password)
+    finally:
+        start(session)
+    wait_until_it_runs(session, limit_s)
 
 
 def wait_until_it_runs(session: Session, limit_s: float) -> None:

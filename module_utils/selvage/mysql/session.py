@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
+
+
+_ACCESS_DENIED: Final = 1045
 
 
 class SqlError(Exception):
@@ -18,6 +21,11 @@ class SqlError(Exception):
     def __init__(self, error: object, number: int = 0) -> None:
         super().__init__(" ".join(str(error).split())[:300])
         self.number = number
+
+
+def _told(error: Exception) -> SqlError:
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    return SqlError(error.args[-1] if error.args else error, number)
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,7 @@ class Session:
                 cursor.execute(statement, values)
                 return list(cursor.fetchall())
         except pymysql.err.Error as error:
-            number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-            raise SqlError(error.args[-1] if error.args else error, number) from error
+            raise _told(error) from error
 
     def value(self, expression: str, *values: object) -> int | str | None:
         """One value."""
@@ -63,7 +70,9 @@ class Session:
 @contextmanager
 def local(socket: str, timeout_s: int) -> Iterator[Session]:
     """As root, whom the server knows by the user of the process."""
-    with _connected(timeout_s, unix_socket=socket, user="root") as session:
+    # What a replica is told of its source has a password in it.
+    quiet = "SET SESSION sql_log_off = 1, SESSION slow_query_log = 0"
+    with _connected(timeout_s, unix_socket=socket, user="root", init_command=quiet) as session:
         yield session
 
 
@@ -90,6 +99,20 @@ def remote(source: Source, timeout_s: int) -> Iterator[Session]:
         yield session
 
 
+def known(given: Mapping[str, Any], timeout_s: int) -> Source:
+    """A source with the first of its `passwords` that it knows: while they rotate there are two."""
+    place = {name: value for name, value in given.items() if name != "passwords"}
+    new, *former = [Source(**place, password=password) for password in given["passwords"]]
+    try:
+        if former:
+            with remote(new, timeout_s):
+                pass
+    except SqlError as error:
+        if error.number == _ACCESS_DENIED:
+            return former[0]
+    return new
+
+
 @contextmanager
 def _connected(timeout_s: int, **place: object) -> Iterator[Session]:
     import pymysql
@@ -104,7 +127,7 @@ def _connected(timeout_s: int, **place: object) -> Iterator[Session]:
             cursorclass=pymysql.cursors.DictCursor,
         )
     except (pymysql.err.Error, OSError) as error:
-        raise SqlError(error.args[-1] if error.args else error) from error
+        raise _told(error) from error
     session = Session(connection)
     try:
         yield session
