@@ -31,6 +31,7 @@ for name, secret in task["secrets"].items():
 pattern = re.compile(b"|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 longest = max(map(len, forms))
 found = set()
+OPENERS = {"gz": gzip.open, "xz": lzma.open}
 
 
 def search(stream):
@@ -46,29 +47,53 @@ def look(place):
     """A file; what is compressed is looked into."""
     with open(place, "rb") as stream:
         yield from search(stream)
-    opener = {"gz": gzip.open, "xz": lzma.open}.get(place.rpartition(".")[2])
+    opener = OPENERS.get(place.rpartition(".")[2])
     if opener is not None:
         with opener(place) as stream:
             yield from search(stream)
 
 
-def files():
+def regular():
     for folder, folders, names in os.walk(task["root"]):
         if folder == "/":
             folders[:] = [name for name in folders if name not in ("proc", "sys")]
         for name in names:
             place = os.path.join(folder, name)
             try:
-                mode = os.lstat(place).st_mode
-                if not stat.S_ISREG(mode):
-                    continue
-                for secret in look(place):
-                    if place not in task["kept"].get(secret, ()):
-                        found.add((secret, place, ""))
-                    elif mode & 0o007:
-                        found.add((secret, place, "which others may use"))
-            except (EOFError, FileNotFoundError, lzma.LZMAError, gzip.BadGzipFile):
-                pass  # it went away, or is not what its name says
+                if stat.S_ISREG(os.lstat(place).st_mode):
+                    yield place
+            except FileNotFoundError:
+                pass  # it went away
+
+
+def worth_a_look():
+    """What grep finds something in, many times faster than Python, and what is compressed."""
+    places = [*regular()]
+    yield from (place for place in places if place.endswith(tuple(f".{kind}" for kind in OPENERS)))
+    environment = {"LC_ALL": "C", "PATH": os.environ["PATH"]}
+    for begin in range(0, len(places), 1_000):
+        done = subprocess.run(
+            ["grep", "-lZF", "--text", "--file=-", "--", *places[begin : begin + 1_000]],
+            input=b"\n".join(forms),
+            capture_output=True,
+            env=environment,
+        )
+        yield from map(os.fsdecode, done.stdout.split(b"\0")[:-1])
+        # What it could not read, but for what went away.
+        others = [line for line in done.stderr.splitlines() if b"No such file" not in line]
+        assert not others, others
+
+
+def files():
+    for place in {*worth_a_look()}:
+        try:
+            for secret in look(place):
+                if place not in task["kept"].get(secret, ()):
+                    found.add((secret, place, ""))
+                elif os.lstat(place).st_mode & 0o007:
+                    found.add((secret, place, "which others may use"))
+        except (EOFError, FileNotFoundError, lzma.LZMAError, gzip.BadGzipFile):
+            pass  # it went away, or is not what its name says
 
 
 def processes():

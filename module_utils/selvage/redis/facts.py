@@ -42,7 +42,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Watch:
-    """What one Sentinel thinks: who is primary, since which epoch, and whom else it knows."""
+    """What one Sentinel thinks: who is primary, since which epoch, and whom else it knows.
+
+    `former` are replicas that were primaries when they last told it their role.
+    """
 
     id: str
     primary: Address
@@ -50,6 +53,7 @@ class Watch:
     flags: frozenset[str]
     replicas: tuple[Address, ...]
     sentinels: tuple[Address, ...]
+    former: tuple[Address, ...] = ()
 
 
 def info(text: str) -> dict[str, str]:
@@ -104,13 +108,15 @@ def watch(
         flags=frozenset(told.get("flags", "").split(",")),
         replicas=tuple(_known(replicas)),
         sentinels=tuple(_known(sentinels)),
+        former=tuple(_known(replicas, reported="master")),
     )
 
 
-def _known(entries: Sequence[Answer]) -> Iterable[Address]:
+def _known(entries: Sequence[Answer], reported: str | None = None) -> Iterable[Address]:
     for entry in entries:
         told = pairs(entry)
-        yield _address(told.get("ip"), told.get("port"))
+        if reported in (None, told.get("role-reported")):
+            yield _address(told.get("ip"), told.get("port"))
 
 
 def pairs(answer: Answer) -> dict[str, str]:

@@ -9,12 +9,14 @@ from typing import Final
 
 from . import topology
 from .client import Access, Client, FailedError
-from .members import WATCHED
+from .members import WATCHED, settle
 from .topology import Member, Ports, Primary, Seen
 
 # Writes wait for so long at most, whatever becomes of us: Redis itself ends the pause.
 _PAUSE_MS: Final = 10_000
 _POLL_S: Final = 0.05
+# Twice as long as Sentinel waits before it asks a replica again (sentinel_info_period).
+_HEARD_S: Final = 20.0
 
 
 class RefusedSwitchError(Exception):
@@ -33,9 +35,8 @@ def switch(
 
     Raises `RefusedSwitchError`, `topology.UndecidedError` and `client.FailedError`.
     """
-    seen = ask()
-    former = topology.primary(seen, ())
-    if wrong := topology.shortcomings(seen, ports, former):
+    seen, former, _ = settle(ask, topology.not_heard_of, (), _HEARD_S)
+    if wrong := topology.shortcomings(seen, ports, former) or topology.not_heard_of(seen, former):
         raise RefusedSwitchError(f"{'; '.join(wrong)}: repair this first")
     if topology.successor(seen, ports, former) is None:
         raise RefusedSwitchError("no replica is in sync: there is nobody to hand over to")

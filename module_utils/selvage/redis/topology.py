@@ -184,6 +184,23 @@ def _views(one: Seen, seen: Sequence[Seen], at: Primary) -> list[str]:
     return wrong
 
 
+def not_heard_of(seen: Sequence[Seen], at: Primary) -> list[str]:
+    """Of which members a Sentinel has not heard yet that they replicate, a line each.
+
+    It asks replicas every ten seconds. One that was a primary at two of its questions, and a
+    replica only between them, it takes for a primary all the time: right after its next promotion
+    it would make that a replica again (sentinelRefreshInstanceInfo in Redis's sentinel.c).
+    """
+    names = {one.member.address: one.member.name for one in seen}
+    return [
+        f"{one.member.name} has a Sentinel that has not heard yet that {names[host]} replicates"
+        for one in seen
+        if one.watch is not None and one.watch.primary[0] == at.address
+        for host, _ in one.watch.former
+        if host in names
+    ]
+
+
 def strangers(seen: Sequence[Seen]) -> list[str]:
     """Addresses that a Sentinel still knows, of hosts that are members no more."""
     return sorted(known(seen) - {one.member.address for one in seen})

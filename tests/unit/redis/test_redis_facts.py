@@ -87,10 +87,16 @@ def test_no_text_is_more_than_refused(text):
 def test_a_sentinel():
     told = ["name", "selvage", "ip", "192.0.2.1", "port", "6379", "flags", "master,s_down"]
     other = ["ip", "192.0.2.2", "port", "26379"]
-    found = facts.watch(ID, [*told, "config-epoch", "3"], [], [other])
+    replicas = [
+        ["ip", "192.0.2.2", "port", "6379", "role-reported", "slave"],
+        ["ip", "192.0.2.3", "port", "6379", "role-reported", "master"],
+    ]
+    found = facts.watch(ID, [*told, "config-epoch", "3"], replicas, [other])
     assert found.primary == ("192.0.2.1", 6379)
     assert found.flags == {"master", "s_down"}
     assert found.sentinels == (("192.0.2.2", 26379),)
+    assert found.replicas == (("192.0.2.2", 6379), ("192.0.2.3", 6379))
+    assert found.former == (("192.0.2.3", 6379),)
     assert found.epoch == 3
 
 

@@ -13,6 +13,7 @@ from selvage.redis.topology import (
     Primary,
     Seen,
     UndecidedError,
+    not_heard_of,
     order,
     primary,
     quorum,
@@ -145,6 +146,17 @@ def test_nothing_is_wrong_with_a_healthy_set(at):
     assert found == Primary(at, "sentinels")
     assert shortcomings(seen, PORTS, found) == []
     assert strangers(seen) == []
+
+
+def test_a_sentinel_that_has_not_heard_of_a_replica_is_named():
+    """Its former primary, which it would take for one that has been it all the time."""
+    at = Primary(ADDRESSES[0], "sentinels")
+    one, two, *others = healthy(at.address)
+    behind = replace(two, watch=replace(two.watch, former=((ADDRESSES[2], PORTS.server),)))
+    assert not_heard_of([one, two, *others], at) == []
+    assert not_heard_of([one, behind, *others], at) == [
+        "redis2 has a Sentinel that has not heard yet that redis3 replicates"
+    ]
 
 
 def faults(one, at):
