@@ -34,10 +34,10 @@ class Logins(Program):
         return [line for line in [*self.lines] if line.isdigit()]
 
 
-@pytest.fixture
-def load(request):
+@pytest.fixture(scope="module")
+def load():
     """Both tiers are written to, before, meanwhile and afterwards."""
-    writers = {"redis": Writer(request.node.name), "mysql": Logins()}
+    writers = {"redis": Writer("rotation"), "mysql": Logins()}
 
     def some_more():
         for name, writer in writers.items():
