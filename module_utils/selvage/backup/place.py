@@ -172,11 +172,15 @@ def redis(archive: Path, data: Path) -> None:
 
 def _put_aside(path: Path) -> None:
     """Keep what is there, once: of an interrupted restore it is the first one's that counts."""
-    aside = _aside(path)
-    if aside.exists() and not (aside / _FINISHED).exists():
+    aside, old = _aside(path), path.with_name(f"{path.name}.former-restore")
+    if (aside / _FINISHED).exists():
+        shutil.rmtree(old, ignore_errors=True)
+        # In one step: half deleted it would look like that of an interrupted restore.
+        aside.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
+    if aside.exists():
         shutil.rmtree(path, ignore_errors=True)
     elif path.exists():
-        shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
 
 
