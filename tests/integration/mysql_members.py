@@ -61,6 +61,9 @@ print(json.dumps({"acknowledged": acknowledged, "longest": longest}))
 
 def load_pymysql() -> None:
     """Debian's, and nothing else from where it is."""
+    # Once: loaded anew the package would lack those of its modules that are there already.
+    if "pymysql" in sys.modules:
+        return
     spec = importlib.util.spec_from_file_location(
         "pymysql",
         PACKAGES / "pymysql" / "__init__.py",

@@ -28,6 +28,7 @@ class AnsibleModule:
         print(json.dumps(result))
 for name in ("ansible", "ansible.module_utils", "ansible.module_utils.basic"):
     sys.modules[name] = types.ModuleType(name)
+sys.modules["ansible.module_utils"].__path__ = [sys.argv[3]]
 sys.modules["ansible.module_utils.basic"].AnsibleModule = AnsibleModule
 runpy.run_path(sys.argv[2], run_name="__main__")
 """
@@ -54,10 +55,9 @@ def said(server: MariaDB) -> dict:
         "user": "root",
         "timeout": 60,
     }
+    places = [PROJECT / "library" / "mysql_look.py", PROJECT / "module_utils"]
     ended = subprocess.run(
-        [PYTHON, "-c", LOOK, json.dumps(arguments), str(PROJECT / "library" / "mysql_look.py")],
-        capture_output=True,
-        check=True,
+        [PYTHON, "-c", LOOK, json.dumps(arguments), *places], capture_output=True, check=True
     )
     return json.loads(ended.stdout)["said"]
 
