@@ -137,30 +137,32 @@ def test_a_table_that_was_dropped_comes_back_with_all_that_was_written_to_it(clu
         host.chain("2020-01-01 00:00:00")
 
     # Aside, while all servers run.
-    assert refused(host, first, version="9.9") == "the backup is of MariaDB 9.9, and here is"
+    # It goes to another one than the primary of then, as after a failover.
+    assert refused(host, third, version="9.9") == "the backup is of MariaDB 9.9, and here is"
     garbage = tmp_path / "garbage"
     garbage.write_bytes(b"x" * 10_000)
-    assert refused(host, first, archive=garbage) == "the backup is no copy of a server's data:"
+    assert refused(host, third, archive=garbage) == "the backup is no copy of a server's data:"
     backup, needed = host.chain(moment)
-    done = prepare(host, first, backup, needed, until_gtid=last)
+    done = prepare(host, third, backup, needed, until_gtid=last)
     assert (done.returncode, done.stdout.strip()) == (0, last), done.stderr
-    done = prepare(host, first, backup, needed, until=moment)
+    done = prepare(host, third, backup, needed, until=moment)
     assert (done.returncode, done.stdout.strip()) == (0, last), done.stderr
     assert cluster.writers() == ["db1"]
 
-    for server in (second, third):
+    for server in (first, second):
         swap(server)
-    swap(first, "--fill")
-    first.start()
-    assert checksum(first) == before
-    assert first.sql("SELECT COUNT(*) FROM mysql.user WHERE user = 'later'") == [["1"]]
-    assert first.sql("SELECT @@gtid_binlog_pos") == [[last]]
-    assert first.sql("SHOW ALL SLAVES STATUS") == []
+    swap(third, "--fill")
+    third.start()
+    assert checksum(third) == before
+    assert third.sql("SELECT COUNT(*) FROM mysql.user WHERE user = 'later'") == [["1"]]
+    # The second one is where it lets replicas be seeded.
+    assert third.sql("SELECT @@gtid_binlog_pos, @@gtid_current_pos") == [[last, last]]
+    assert third.sql("SHOW ALL SLAVES STATUS") == []
     # It is another cluster, in which the members of before have no place.
-    assert first.sql("SELECT name = 'one' FROM selvage.cluster") == [["0"]]
-    assert (first.data / "#before-restore" / "data" / "mysql").is_dir()
-    first.sql("SET GLOBAL read_only = 0; INSERT INTO shop.writes VALUES (-1)")
-    assert number(first.sql("SELECT @@gtid_binlog_pos")[0][0]) == number(last) + 1
+    assert third.sql("SELECT name = 'one' FROM selvage.cluster") == [["0"]]
+    assert (third.data / "#before-restore" / "data" / "mysql").is_dir()
+    third.sql("SET GLOBAL read_only = 0; INSERT INTO shop.writes VALUES (-1)")
+    assert number(third.sql("SELECT @@gtid_binlog_pos")[0][0]) == number(last) + 1
 
 
 def number(gtid: str) -> int:

@@ -75,6 +75,9 @@ def _begun(own: Session) -> str:
     own.rows("UPDATE selvage.cluster SET name = UUID()")
     own.rows("RESET MASTER")
     own.rows("SET GLOBAL gtid_binlog_state = %s", end)
+    # Of its log a server takes its own transactions alone for where it stands (gtid_current_pos),
+    # and lets replicas be seeded there: the last one may be of another server.
+    own.rows("SET GLOBAL gtid_slave_pos = %s", end)
     own.rows("SHUTDOWN")
     return end
 
