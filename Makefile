@@ -121,17 +121,21 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, the programs of MariaDB and Redis, mmdebstrap (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
 	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat
-	@mkdir -p build && touch $@
+	@rm -rf build/nginx && mkdir -p build/nginx
+	@# Its package would start a server: it is extracted, not installed.
+	@cd build/nginx && apt-get download -qq -o APT::Sandbox::User=root nginx nginx-common \
+	  && for package in *.deb; do dpkg-deb --extract "$$package" .; done && rm *.deb
+	@touch $@
 
 # Extracted, not installed: nothing in it is ever booted.
 .PRECIOUS: build/root-%
 build/root-%: | build/.packages
-	@echo "Fetching the ZooKeeper, HAProxy and Redis of Debian's $* (seconds, once)"
+	@echo "Fetching the ZooKeeper, HAProxy, Nginx and Redis of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,nginx,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@
