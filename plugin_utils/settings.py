@@ -171,6 +171,7 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
     "authority": _authority,
+    "backup_form": _text("physical|logical", "physical or logical"),
     "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
