@@ -53,6 +53,7 @@ class Nginx(Program):
                 "__nginx_https_port": self.https,
                 "__nginx_mime_types": f"{'' if ROOT else BINARY.parents[2]}/etc/nginx/mime.types",
                 "__nginx_http2_on": bool(ROOT),
+                "__nginx_groups": ["X25519MLKEM768"] * bool(ROOT) + ["X25519", "prime256v1"],
                 **self.variables,
             }
         )
