@@ -22,10 +22,10 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
-SCENARIOS := default data others accounts
+SCENARIOS := default data edge others accounts
 # What takes longest begins first. Most of them wait for programs or a lab of their own: so they run
 # side by side.
-SIDE_BY_SIDE := molecule-default molecule-data integration integration-trixie molecule-others unit molecule-accounts lint
+SIDE_BY_SIDE := molecule-default molecule-data molecule-edge integration integration-trixie molecule-others unit molecule-accounts lint
 
 .PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench soak variables clean
 
@@ -118,17 +118,18 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, the programs of MariaDB and Redis, mmdebstrap (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, keepalived, the programs of MariaDB and Redis, mmdebstrap (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
-	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat
+	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat \
+	  curl fping iproute2 keepalived
 	@mkdir -p build && touch $@
 
 # Extracted, not installed: nothing in it is ever booted.
 .PRECIOUS: build/root-%
 build/root-%: | build/.packages
-	@echo "Fetching the ZooKeeper, HAProxy and Redis of Debian's $* (seconds, once)"
+	@echo "Fetching the ZooKeeper, HAProxy, Redis and keepalived of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=curl,fping,haproxy,keepalived,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@

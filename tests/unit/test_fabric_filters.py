@@ -18,6 +18,9 @@ SERVICES = [{"name": "inventory", "port": 3000}, {"name": "orders", "port": 3001
 INSTANCE = {"service": "inventory", "port": 8080}
 
 
+NOT_SHARED = {"shared": [], "interval": "500ms", "back_after": "0s", "command": []}
+
+
 def hosts(**changes):
     """Hosts of one fabric, by name: their variables."""
     addresses = {"zk1": 11, "zk2": 12, "app1": 21, "edge1": 31, "ctl1": 41}
@@ -275,6 +278,7 @@ def test_defaults_and_what_follows_from_the_groups():
         "certificates": [],
         "redis_port": 6379,
         "redis_sentinel_port": 26379,
+        "edge_address": NOT_SHARED,
         "backup": {
             "country": "",
             "countries": [],
