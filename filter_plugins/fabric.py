@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from plugin_utils import data_tiers, edge_tier
+from plugin_utils import data_tiers, edge_sharing
 from plugin_utils.inventory import Settings, agreed, fabric_of, given, values_of, variables_of
 from plugin_utils.problems import (
     address_problems,
@@ -75,7 +75,7 @@ def fabric_map(
         problems += [(host, text) for text in host_problems(values[host], _tiers(host, tiers))]
     problems += address_problems(values)
     problems += data_tiers.tier_problems(tiers, values)
-    problems += edge_tier.tier_problems(tiers, values)
+    problems += edge_sharing.tier_problems(tiers, values)
     wanting = {host for host, mine in values.items() if mine["fabric_certificates"]}
     wanting |= tiers["redis"] | tiers["mysql"]
     authority = _authority(sorted(wanting), values, tiers["controller"], problems)
@@ -118,7 +118,7 @@ def fabric_map(
         "redis": [nodes[host] for host in sorted(tiers["redis"])],
         "mysql": numbered["mysql"],
         "edge_address": numbered["edge_address"],
-        "witnesses": edge_tier.witnesses(
+        "witnesses": edge_sharing.witnesses(
             [*nodes.values()], tiers["zookeeper"], tiers["edge_address"]
         ),
         "controllers": [nodes[host]["address"] for host in sorted(tiers["controller"])],
@@ -271,7 +271,7 @@ def _resolved(
         "firewall": [
             *(rules if is_member else []),
             *data_tiers.rules(tiers, values, mysql),
-            *edge_tier.rules(values["fabric_address"], numbered["edge_address"]),
+            *edge_sharing.rules(values["fabric_address"], numbered["edge_address"]),
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
         ],

@@ -174,6 +174,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "addresses": edge_address.check_addresses,
     "authority": _authority,
     "back_after": edge_address.check_back_after,
+    "backup_form": _text("physical|logical", "physical or logical"),
     "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
