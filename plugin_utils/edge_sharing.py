@@ -31,6 +31,11 @@ def tier_problems(tiers: Mapping[str, set[str]], values: Mapping[str, Values]) -
         found += [
             (host, text) for text in place_problems(values[host]["edge_address_shared"], hosts)
         ]
+    found += [
+        (host, "edge_address_shared: this edge has no Nginx that could answer there: nginx_sites")
+        for host in sharing
+        if not values[host]["nginx_sites"]
+    ]
     for name in AGREED:
         said = {str(values[host][name]): host for host in sharing}
         if len(said) > 1:

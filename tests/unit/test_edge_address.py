@@ -8,11 +8,13 @@ from test_fabric_filters import drawn, hosts
 
 SHARED = "198.18.0.100"
 EDGES = {"edge": ["edge1", "app1"]}
+LOCATION = {"path": "/", "service": "inventory"}
+SITES = [{"name": "shop", "server_names": ["shop.example"], "locations": [LOCATION]}]
 
 
 def shared(edges=EDGES, **changes):
     """A fabric with two edges that share an address."""
-    mine = {"edge1": {"edge_address_shared": [SHARED]}, "app1": {"edge_address_shared": [SHARED]}}
+    mine = {name: {"edge_address_shared": [SHARED], "nginx_sites": SITES} for name in EDGES["edge"]}
     return drawn(
         edges, **{name: {**mine.get(name, {}), **changes.get(name, {})} for name in hosts()}
     )
@@ -53,6 +55,7 @@ def test_edges_that_share_hear_each_other_and_nobody_else():
             {"app1": {"edge_address_interval": "1s"}},
             "app1, edge1: edge_address_interval: 1s for app1, 500ms for edge1; set it",
         ),
+        ({"app1": {"nginx_sites": []}}, "app1: edge_address_shared: this edge has no Nginx"),
         ({"zk1": {"edge_address_shared": [SHARED]}}, "zk1: edge_address_shared: only hosts of the"),
         (
             {name: {"edge_address_shared": ["198.18.0.41"]} for name in ("app1", "edge1")},
