@@ -121,11 +121,12 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, keepalived, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
-	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat
+	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat \
+	  curl fping iproute2 keepalived
 	@rm -rf build/nginx && mkdir -p build/nginx
 	@# Its package would start a server: it is extracted, not installed.
 	@cd build/nginx && apt-get download -qq -o APT::Sandbox::User=root nginx nginx-common \
@@ -135,7 +136,7 @@ build/.packages:
 # Extracted, not installed: nothing in it is ever booted.
 .PRECIOUS: build/root-%
 build/root-%: | build/.packages
-	@echo "Fetching the ZooKeeper, HAProxy, Nginx and Redis of Debian's $* (seconds, once)"
+	@echo "Fetching the ZooKeeper, HAProxy, Nginx, Redis and keepalived of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,nginx,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=curl,fping,haproxy,keepalived,nginx,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@
