@@ -12,7 +12,8 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from plugin_utils.nginx import Site, input_problems, parse_sites
+from plugin_utils.nginx import Site, parse_sites
+from plugin_utils.nginx_inputs import input_problems
 from plugin_utils.x509 import day, expiry, public_key, read_chain
 
 # The result of an Ansible task for one item.

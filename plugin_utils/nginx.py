@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from typing import Any
 
 from selvage.catalogue import SERVICE_NAME
@@ -16,7 +16,6 @@ from selvage.fields import Fields, Invalid, unique
 
 Site = dict[str, Any]
 
-PROFILES = ("intermediate", "modern")
 # Of the fabric's CA: role certificates has put it where `nginx_tls_certificate` says.
 FABRIC = "fabric"
 _WORD = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
@@ -79,54 +78,8 @@ def _called(value: object, row: Fields) -> str:
     return f" (site {name})" if isinstance(name, str) and re.fullmatch(_WORD, name) else ""
 
 
-def input_problems(inputs: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the inputs of role nginx, by the names of its variables."""
-    problems = []
-    fields = Fields(inputs, "")
-    for check in (
-        lambda: fields.mapping("nginx_services"),
-        lambda: fields.integer("nginx_status_port", 1, 65_535),
-        lambda: _workers(fields, "nginx_worker_processes"),
-        lambda: fields.duration("nginx_shutdown_timeout", "1s", "24h"),
-        lambda: fields.choice("nginx_tls_profile", PROFILES),
-        lambda: fields.path("nginx_tls_certificate"),
-        lambda: fields.path("nginx_tls_key"),
-        lambda: _networks(fields, "nginx_trusted_proxies"),
-        lambda: _addresses(fields, "nginx_listen"),
-    ):
-        try:
-            check()
-        except Invalid as problem:
-            problems.append(str(problem))
-    return problems + site_problems(inputs["nginx_sites"], inputs["nginx_services"] or {})
-
-
-def _workers(fields: Fields, name: str) -> None:
-    try:
-        fields.integer(name, 1, 512)
-    except Invalid:
-        fields.text(name, "auto", "auto or a number")
-
-
-def _networks(fields: Fields, name: str) -> None:
-    expected = "an address or a network, such as 192.0.2.0/24"
-    for index, text in enumerate(fields.texts(name, "[0-9A-Fa-f:./]{2,64}", expected)):
-        try:
-            ip_network(text)
-        except ValueError as problem:
-            raise fields.fail(f"{name}[{index}]", f"expected {expected}: {problem}") from None
-
-
-def _addresses(fields: Fields, name: str) -> None:
-    expected = "an IPv4 address, or an IPv6 address in brackets"
-    for index, text in enumerate(
-        fields.texts(name, r"[0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]", expected)
-    ):
-        if not _is_address(text.strip("[]")):
-            raise fields.fail(f"{name}[{index}]", f"{text} is not an address")
-
-
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Of either kind, without brackets."""
     try:
         ip_address(text)
     except ValueError:
@@ -186,7 +139,7 @@ def _server(fields: Fields) -> dict[str, Any]:
     expected = "an address and a port, such as 192.0.2.5:8080 or [2001:db8::5]:8080"
     address = fields.text("address", r"([0-9.]{7,15}|\[[0-9a-f:.]{2,45}\]):[0-9]{1,5}", expected)
     host, _, port = address.rpartition(":")
-    if not _is_address(host.strip("[]")) or not 1 <= int(port) <= 65_535:
+    if not is_address(host.strip("[]")) or not 1 <= int(port) <= 65_535:
         raise fields.fail("address", f"expected {expected}, got {address}")
     server = {
         "address": address,

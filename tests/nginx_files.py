@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
-from plugin_utils import nginx  # noqa: E402  # the role's filters are outside of the tests' path
+from plugin_utils import nginx, nginx_inputs  # noqa: E402  # the role's filters are outside of the tests' path
 
 ROLE = ROOT / "roles" / "nginx"
 sys.path.append(str(ROLE / "files"))
@@ -37,7 +37,7 @@ def variables() -> dict[str, Any]:
 def rendered(given: Mapping[str, Any]) -> dict[str, str]:
     """The files of a configuration by name."""
     known = {**variables(), "ansible_managed": "Ansible managed", **given}
-    problems = nginx.input_problems(known)
+    problems = nginx_inputs.input_problems(known)
     assert problems == [], problems
     environment = templates()
     sites = nginx.parse_sites(known["nginx_sites"], known["nginx_services"])

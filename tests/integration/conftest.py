@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,8 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError, NoNodeError
 from mysql_members import Cluster
 
+from application import Application
+from nginx_server import Nginx
 from programs import HAProxy, Instance, ZooKeeper, free_port, get
 from selvage.reconciler import settings
 from selvage.reconciler.passes import Limits, Reconciler
@@ -184,3 +186,27 @@ def daemon(fabric: Fabric, tmp_path: Path) -> Iterator[Daemon]:
     daemon = Daemon(fabric, tmp_path)
     yield daemon
     daemon.close()
+
+
+@pytest.fixture
+def application() -> Iterator[Application]:
+    program = Application()
+    yield program
+    program.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Nginx]]:
+    """Start an Nginx with these sites, and with these files in its folder."""
+    programs = []
+
+    def start(*sites, files=None, **variables):
+        programs.append(Nginx([*sites], **variables))
+        for name, text in (files or {}).items():
+            programs[-1].write(name, text)
+        programs[-1].start()
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()
