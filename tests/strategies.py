@@ -67,9 +67,9 @@ def definitions(draw):
     observes = ["layer4", "layer7"] if mode == "http" else ["layer4"]
     breakers = st.fixed_dictionaries(
         {
-            "max_connections": st.integers(1, 1_000_000),
+            "max_connections": st.just(1_000_000),
             "breaker": st.fixed_dictionaries(
-                {"errors": st.integers(1, 1_000)},
+                {"errors": st.integers(1, 10)},
                 optional={
                     "observe": st.sampled_from(observes),
                     "queue": st.integers(1, 1_000_000),

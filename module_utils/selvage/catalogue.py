@@ -152,10 +152,7 @@ def _service(entry: Fields) -> Service:
             else None
         ),
     )
-    if breaker is not None and service.max_connections is None:
-        raise entry.fail(
-            "max_connections", "is required with a breaker: how much an instance may have to do"
-        )
+    _fits(entry, service)
     if service.guards.max_servers is not None and service.zone.others != "equal":
         raise entry.fail("zone.others", "has no effect with guards.max_servers: 1; leave it out")
     entry.done()
@@ -196,6 +193,26 @@ def _breaker(fields: Fields, mode: str) -> Breaker | None:
     if breaker.observe == "layer7" and mode != "http":
         raise fields.fail("observe", "layer7 needs mode http")
     return breaker
+
+
+def _fits(entry: Fields, service: Service) -> None:
+    """Whether the breaker can do what it is for."""
+    breaker, limit, server_ms = service.breaker, service.max_connections, service.timeouts.server_ms
+    if breaker is None:
+        return
+    if limit is None:
+        raise entry.fail(
+            "max_connections", "is required with a breaker: how much an instance may have to do"
+        )
+    if breaker.observe == "layer7" and server_ms is not None:
+        # HAProxy clears the count of errors at each success of its check.
+        late = limit * service.check.interval_ms // server_ms
+        if late < breaker.errors:
+            raise entry.fail(
+                "breaker.errors",
+                f"late answers cannot be so many between two checks: {late} at most, with"
+                " max_connections, timeouts.server and check.interval as they are",
+            )
 
 
 def _guards(fields: Fields) -> Guards:

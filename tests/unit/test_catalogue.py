@@ -111,9 +111,9 @@ def test_a_breaker_has_defaults_and_makes_timeouts_short():
     service = parse(mode="tcp", breaker={"errors": 3}, max_connections=10)
     assert service.breaker == Breaker(3, "layer4", 100, 500, 0)
     assert service.timeouts == Timeouts(1_000, None, None)
-    timeouts = {"connect": "3s", "server": "1m"}
+    timeouts = {"connect": "3s", "server": "6s"}
     service = parse(breaker={"errors": 3}, max_connections=10, timeouts=timeouts)
-    assert service.timeouts == Timeouts(3_000, None, 60_000)
+    assert service.timeouts == Timeouts(3_000, None, 6_000)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +276,19 @@ def test_checks_that_ask_for_a_role():
         ({"breaker": {"errors": 1, "wait": "1ms"}}, "breaker.wait: expected a duration from 10ms"),
         ({"breaker": {"errors": 1, "slow_start": "1h"}}, "breaker.slow_start: expected a duration"),
         ({"breaker": {"errors": 1}}, "max_connections: is required with a breaker"),
+        (
+            {"breaker": {"errors": 11}, "max_connections": 10},
+            "breaker.errors: late answers cannot be so many between two checks: 10 at most",
+        ),
+        (
+            {
+                "breaker": {"errors": 3},
+                "max_connections": 10,
+                "check": {"interval": "200ms"},
+                "timeouts": {"server": "1s"},
+            },
+            "breaker.errors: late answers cannot be so many between two checks: 2 at most",
+        ),
         ({"timeouts": {"queue": "1s"}}, "timeouts.queue: is not a known field"),
         ({"timeouts": {"client": "0s"}}, "timeouts.client: expected a duration"),
         ({"guards": {"allow_emtpy": True}}, "guards.allow_emtpy: is not a known field; did you"),
