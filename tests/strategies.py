@@ -97,7 +97,7 @@ def definitions(draw):
                 zone=optional(others=st.sampled_from(["equal", "backup", "weighted"])),
             )
         ),
-        **draw(st.just({}) | breakers),
+        **(draw(st.just({}) | breakers) if "role" not in check else {}),
     }
 
 

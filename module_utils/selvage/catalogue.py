@@ -200,6 +200,10 @@ def _fits(entry: Fields, service: Service) -> None:
     breaker, limit, server_ms = service.breaker, service.max_connections, service.timeouts.server_ms
     if breaker is None:
         return
+    if service.check.role is not None or service.guards.max_servers is not None:
+        raise entry.fail(
+            "breaker", "is not for a service with one role: its check says who may have traffic"
+        )
     if limit is None:
         raise entry.fail(
             "max_connections", "is required with a breaker: how much an instance may have to do"

@@ -8,11 +8,12 @@ from __future__ import annotations
 import csv
 import http.client
 import json
+import random
 import socket
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -63,8 +64,8 @@ class Callers:
                 thread.join()
 
     def since(self, begun, until=float("inf")):
-        """The calls of a time."""
-        return [call for call in self.calls if begun <= call[0] < until]
+        """The calls that began and ended in a time."""
+        return [call for call in self.calls if begun <= call[0] and sum(call[:2]) < until]
 
 
 def p99_ms(calls):
@@ -138,9 +139,9 @@ def test_one_slow_instance(fabric, three):
         one.release.clear()
         wait_for(lambda: opened(fabric, one).open)
         open_at = time.monotonic()
-        state = opened(fabric, one)
-        wait_for(lambda: opened(fabric, one).opened > state.opened)
-        wait_for(lambda: opened(fabric, one).open and not opened(fabric, one).returning)
+        # Its health is answered as fast as ever, so that it returns, and is found out anew.
+        wait_for(lambda: closed(fabric, 3))
+        wait_for(lambda: opened(fabric, one).fault)
         status_said, explain_said = said(fabric)
         untouched(fabric, reconciler, content)
         one.release.set()
@@ -164,13 +165,12 @@ def test_one_slow_instance(fabric, three):
     )
     # Whoever meets the slow one fails, until it is out.
     assert set(failed) <= {"HTTP 504"}
-    assert 0 < sum(failed.values()) < (found.opened + 1) * ERRORS
+    assert ERRORS < sum(failed.values()) < len(during) / 2
     assert {answer for *_, answer in during} >= {"two", "three"}
     assert int(held[one.server("inventory")]["smax"]) <= 8
-    words = "opened 1 time" if found.opened == 1 else " times"
     for text in (status_said, explain_said):
         assert "breaker open for " in text
-        assert words in text
+        assert " times" in text
     assert "the last error: an answer was late" in status_said
     assert "check fails" not in explain_said
     assert {answer for *_, answer in callers.since(closed_at)} == {"one", "two", "three"}
@@ -188,7 +188,9 @@ def test_all_slow_fail_fast_and_come_back(fabric, three):
         wait_for(lambda: all(one.open for one in breakers(fabric).values()))
         open_at = time.monotonic()
         untouched(fabric, reconciler, content)
-        wait_for(lambda: all(one.opened > 1 for one in breakers(fabric).values()))
+        # They return, and are found out anew.
+        wait_for(lambda: not all(one.open for one in breakers(fabric).values()))
+        wait_for(lambda: all(one.open for one in breakers(fabric).values()))
         fast_at = time.monotonic()
         for instance in instances:
             instance.release.set()
@@ -210,8 +212,9 @@ def test_all_slow_fail_fast_and_come_back(fabric, three):
         f" {held['BACKEND']['qmax']} waited"
     )
     assert {answer for answer in answers if answer.startswith("HTTP")} == {"HTTP 503", "HTTP 504"}
+    # A server that comes up may get what waits beside what it has still.
     for instance in instances:
-        assert int(held[instance.server("inventory")]["smax"]) <= 8
+        assert int(held[instance.server("inventory")]["smax"]) <= 8 + 10
     # Threads of HAProxy that look at the same moment see the same queue.
     assert int(held["BACKEND"]["qmax"]) <= 10 + 8
     assert {answer for *_, answer in callers.since(closed_at)} >= {"one", "two", "three"}
@@ -296,8 +299,12 @@ def test_an_instance_that_accepts_and_never_answers(fabric):
 
 
 def post(link):
+    """The answer's status; 502 also where HAProxy hangs up, as it does on a connection in use."""
     link.request("POST", "/", body=b"x")
-    answer = link.getresponse()
+    try:
+        answer = link.getresponse()
+    except http.client.RemoteDisconnected:
+        return 502
     answer.read()
     return answer.status
 
@@ -308,18 +315,21 @@ def test_only_what_may_be_repeated_is_repeated(fabric, three):
     one.status = 0
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     answered, failed = 0, 0
-    while failed < ERRORS:
+    # By turns they would never meet the same instance.
+    chance = random.Random(0)
+    while failed < ERRORS or not one.asked["GET"]:
         # On one connection, so that a method's rule must not hold for the next.
-        link.request("GET", "/")
-        answer = link.getresponse()
-        assert (answer.status, answer.read() != b"one") == (200, True)
+        if chance.random() < 0.5:
+            link.request("GET", "/")
+            answer = link.getresponse()
+            assert (answer.status, answer.read() != b"one") == (200, True)
+            continue
         result = post(link)
-        answered, failed = answered + (result == 200), failed + (result == 502)
         assert result in (200, 502)
+        answered, failed = answered + (result == 200), failed + (result == 502)
     link.close()
     posts = one.asked["POST"] + sum(other.asked["POST"] for other in others)
     assert (one.asked["POST"], posts) == (failed, answered + failed)
-    assert one.asked["GET"] > 0
 
 
 def test_who_comes_up_starts_slowly_also_if_it_was_added_at_runtime(fabric):
@@ -331,7 +341,7 @@ def test_who_comes_up_starts_slowly_also_if_it_was_added_at_runtime(fabric):
     reconciler = fabric.reconciler()
     passes(reconciler, content)
     assert rows(fabric)[one.server("inventory")]["throttle"] == ""
-    content["inventory"][two.child] = b""
+    content = {"inventory": {one.child: b"", two.child: b""}}
     passes(reconciler, content)
     assert 0 < int(rows(fabric)[two.server("inventory")]["throttle"]) < 100
     one.status = 500
@@ -344,19 +354,22 @@ def test_who_comes_up_starts_slowly_also_if_it_was_added_at_runtime(fabric):
 
 def test_a_breaker_in_mode_tcp(fabric):
     """It counts connections that fail, and turns away who would wait too long."""
-    check = {"interval": "1s", "fall": 100, "type": "tcp"}
-    options = BREAKER | {"mode": "tcp", "check": check, "max_connections": 1}
-    port = fabric.service(**options | {"breaker": {"errors": ERRORS, "queue": 1, "wait": "200ms"}})
+    check = {"interval": "1m", "type": "tcp"}
+    options = BREAKER | {"mode": "tcp", "check": check, "timeouts": None}
+    port = fabric.service(**options | {"breaker": {"errors": ERRORS, "wait": "200ms"}})
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b"", two.child: b""}}
     passes(fabric.reconciler(), content)
     one.close()
     answers = []
     wait_for(lambda: answers.append(get(port)) or opened(fabric, one).opened)
+    # Also whose error opens it is tried elsewhere.
     assert set(answers) == {"two"}
     assert opened(fabric, one).fault == "connection"
-    with socket.create_connection(("127.0.0.1", port)):
-        wait_for(lambda: rows(fabric)[two.server("inventory")]["scur"] == "1")
+    with ExitStack() as links:
+        for _ in range(8):
+            links.enter_context(socket.create_connection(("127.0.0.1", port)))
+        wait_for(lambda: rows(fabric)[two.server("inventory")]["scur"] == "8")
         begun = time.monotonic()
         # It waits for its time, and is told.
         assert get(port) in ("RemoteDisconnected", "ConnectionResetError")

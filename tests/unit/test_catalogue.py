@@ -277,6 +277,19 @@ def test_checks_that_ask_for_a_role():
         ({"breaker": {"errors": 1, "slow_start": "1h"}}, "breaker.slow_start: expected a duration"),
         ({"breaker": {"errors": 1}}, "max_connections: is required with a breaker"),
         (
+            {"breaker": {"errors": 1}, "max_connections": 1, "guards": {"max_servers": 1}},
+            "breaker: is not for a service with one role",
+        ),
+        (
+            {
+                "mode": "tcp",
+                "breaker": {"errors": 1},
+                "max_connections": 1,
+                "check": {"type": "redis", "role": "replica"},
+            },
+            "breaker: is not for a service with one role",
+        ),
+        (
             {"breaker": {"errors": 11}, "max_connections": 10},
             "breaker.errors: late answers cannot be so many between two checks: 10 at most",
         ),

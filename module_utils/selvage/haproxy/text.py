@@ -175,8 +175,10 @@ def _server_options(service: Service) -> str:
         options += f" observe {breaker.observe} error-limit {breaker.errors} on-error mark-down"
         if breaker.slow_start_ms:
             options += f" slowstart {breaker.slow_start_ms}ms"
-    if service.mode == "tcp":
-        # A session lasts for hours in mode tcp: it must not stay with a primary that is none.
+    if service.mode == "tcp" and breaker is None:
+        # A session lasts for hours in mode tcp: it must not stay with a primary that is none. What
+        # a breaker counts is said of new connections alone; and HAProxy 3.0 leaves that one without
+        # an answer which it ends in this way amid its next attempt.
         options += " on-marked-down shutdown-sessions"
     return options
 

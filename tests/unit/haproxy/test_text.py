@@ -85,7 +85,11 @@ def test_where_one_server_waits_for_the_other_to_be_gone_half_a_connection_ends_
 def test_the_options_of_servers():
     assert options_of(MYSQL).servers == (
         "check inter 1000ms rise 1 fall 2 observe layer4 error-limit 5 on-error mark-down"
-        " slowstart 7000ms on-marked-down shutdown-sessions"
+        " slowstart 7000ms"
+    )
+    # A breaker knows nothing of sessions that go on; a check does.
+    assert options_of(replace(MYSQL, breaker=None)).servers == (
+        "check inter 1000ms rise 1 fall 2 on-marked-down shutdown-sessions"
     )
     assert server_arguments(options_of(INVENTORY), TWO) == (
         "[2001:db8::1]:80 weight 0 backup maxconn 7 check inter 2000ms rise 2 fall 3"
