@@ -28,13 +28,13 @@ BREAKER = {
     "max_connections": 8,
     "breaker": {"errors": ERRORS, "queue": 10},
     "check": {"interval": "1s", "timeout": "1m"},
-    "timeouts": {"server": "500ms"},
 }
+HASTY = {"timeouts": {"server": "500ms"}}
 
 
 @dataclass
 class Callers:
-    """Callers who ask one after another, each at most 10 times a second."""
+    """Callers who ask one after another, each at most 5 times a second."""
 
     port: int
     number: int
@@ -51,7 +51,7 @@ class Callers:
                 answer = get(self.port)
                 took = time.monotonic() - begun
                 self.calls.append((begun, took, answer))
-                over.wait(max(0.0, 0.1 - took))
+                over.wait(max(0.0, 0.2 - took))
 
         threads = [threading.Thread(target=call) for _ in range(self.number)]
         for thread in threads:
@@ -130,9 +130,10 @@ def untouched(fabric, reconciler, content):
     assert fabric.services_file == before
 
 
+@pytest.mark.parametrize("three", [HASTY], indirect=True)
 def test_one_slow_instance(fabric, three):
     port, (one, *_), reconciler, content = three
-    callers = Callers(port, 12)
+    callers = Callers(port, 24)
     with callers.calling():
         wait_for(lambda: len(callers.calls) > 100)
         slow_at = time.monotonic()
@@ -173,10 +174,9 @@ def test_one_slow_instance(fabric, three):
         assert " times" in text
     assert "the last error: an answer was late" in status_said
     assert "check fails" not in explain_said
-    assert {answer for *_, answer in callers.since(closed_at)} == {"one", "two", "three"}
+    assert {answer for *_, answer in callers.since(closed_at)} >= {"one", "two", "three"}
 
 
-@pytest.mark.parametrize("three", [{"timeouts": None}], indirect=True)
 def test_all_slow_fail_fast_and_come_back(fabric, three):
     port, instances, reconciler, content = three
     callers = Callers(port, 40)
@@ -281,7 +281,7 @@ def hole():
 
 def test_an_instance_that_accepts_and_never_answers(fabric):
     check = {"interval": "10s", "timeout": "10s", "type": "tcp"}
-    port = fabric.service(**BREAKER | {"check": check})
+    port = fabric.service(**BREAKER | HASTY | {"check": check})
     one = fabric.instance("one")
     with hole() as never:
         content = {"inventory": {one.child: b"", f"127.0.0.1:{never}": b""}}
@@ -355,7 +355,7 @@ def test_who_comes_up_starts_slowly_also_if_it_was_added_at_runtime(fabric):
 def test_a_breaker_in_mode_tcp(fabric):
     """It counts connections that fail, and turns away who would wait too long."""
     check = {"interval": "1m", "type": "tcp"}
-    options = BREAKER | {"mode": "tcp", "check": check, "timeouts": None}
+    options = BREAKER | {"mode": "tcp", "check": check}
     port = fabric.service(**options | {"breaker": {"errors": ERRORS, "wait": "200ms"}})
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b"", two.child: b""}}
