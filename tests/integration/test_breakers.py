@@ -26,7 +26,7 @@ from selvage.operator import explain, facts, status
 ERRORS = 4
 BREAKER = {
     "max_connections": 8,
-    "breaker": {"errors": ERRORS, "queue": 10},
+    "breaker": {"errors": ERRORS, "queue": 4},
     "check": {"interval": "1s", "timeout": "1m"},
 }
 HASTY = {"timeouts": {"server": "500ms"}}
@@ -214,9 +214,9 @@ def test_all_slow_fail_fast_and_come_back(fabric, three):
     assert {answer for answer in answers if answer.startswith("HTTP")} == {"HTTP 503", "HTTP 504"}
     # A server that comes up may get what waits beside what it has still.
     for instance in instances:
-        assert int(held[instance.server("inventory")]["smax"]) <= 8 + 10
+        assert int(held[instance.server("inventory")]["smax"]) <= 2 * 8
     # Threads of HAProxy that look at the same moment see the same queue.
-    assert int(held["BACKEND"]["qmax"]) <= 10 + 8
+    assert int(held["BACKEND"]["qmax"]) <= 4 + 4
     assert {answer for *_, answer in callers.since(closed_at)} >= {"one", "two", "three"}
 
 

@@ -132,7 +132,7 @@ def _breaker_options(breaker: Breaker, mode: str) -> Iterator[str]:
         yield f"tcp-request connection reject if {{ queue ge {breaker.queue} }}"
         return
     # The limit of a server's own queue (`maxqueue`) does not hold for the proxy's, where most wait.
-    yield (f"http-request return status 503 hdr Retry-After 1 if {{ queue ge {breaker.queue} }}")
+    yield f"http-request return status 503 hdr Retry-After 1 if {{ queue ge {breaker.queue} }}"
     # Late and failed answers are not asked for again: HAProxy hides what it repeats from `observe`,
     # and who is slow already would have twice as much to do.
     yield "retry-on conn-failure empty-response"
