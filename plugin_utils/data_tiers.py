@@ -17,9 +17,10 @@ AUTHORITY = "/etc/selvage/tls/ca.pem"
 # At shutdown they stop after the registrar has taken them out.
 UNITS = {"redis": "redis-server.service", "mysql": "mariadb.service"}
 PROFILES = {"redis": "cache", "mysql": "database"}
-# Role mysql has no default for either: the first is the cluster's beginning, the second decides
-# between writes that wait and writes that may be lost.
+# The same for all members. Role mysql has no default for the last two: the one is the cluster's
+# beginning, the other decides between writes that wait and writes that may be lost.
 MYSQL_REQUIRED = {
+    "mysql_flavour": "name what all members run: mariadb, or mysql",
     "mysql_first_primary": "name the member that is primary until there is data",
     "mysql_semi_sync_without_replica": (
         "say what a commit does while no replica answers: go_on, or wait (roles/mysql/README.md)"

@@ -301,6 +301,14 @@ def test_every_password_of_the_role_is_kept_out_of_logs():
     assert all(option["no_log"] is True for option in named.values())
 
 
+def test_data_of_the_other_flavour_are_named_whether_their_server_runs_or_not():
+    looks = [answer(1, {**STOPPED, "flavour": "mysql"}), answer(2, {**BARE, "flavour": None})]
+    assert mysql.mysql_strangers(looks, "mysql") == []
+    (line,) = mysql.mysql_strangers(looks, "mariadb")
+    assert line.startswith("db1 has data of MySQL, and mysql_flavour is mariadb: set it to mysql,")
+    assert mysql.mysql_strangers([{"item": MEMBERS[0], "msg": "out of reach"}], "mysql") == []
+
+
 def test_the_role_names_bad_input_in_one_line_and_shows_no_password(tmp_path):
     """Before it asks or changes anything."""
     secret = "too-short-one"
