@@ -89,9 +89,10 @@ integration: $(VENV_READY) build/.packages ## reconciler and registrar against t
 integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration --ignore=tests/integration/test_mariadb.py --ignore-glob="*/test_mysql_*.py"
 
+SID_TESTS := clone switchover failover roles
 # No release has it, so it is no part of `make test`.
 mysql-sid: $(VENV_READY) build/.packages build/mysql-sid ## MySQL itself, of Debian sid: seeding, switchover, failover, checks (minutes)
-	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid $(BIN)/pytest $(addprefix tests/integration/,test_mysql_clone.py test_mysql_switchover.py test_mysql_failover.py)
+	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid $(BIN)/pytest $(addprefix tests/integration/,$(SID_TESTS:%=test_mysql_%.py))
 
 molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, other people's, a node's ways in (minutes)
 

@@ -135,9 +135,8 @@ class Cluster:
         try:
             with self.session(name) as own:
                 names = ("version", "server_id", "read_only", own.flavour.semi_sync)
-                found = own.rows(
-                    "SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", names + own.flavour.positions
-                )
+                names += own.flavour.positions
+                found = own.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", names)
                 answer = {
                     "variables": {row["Variable_name"]: row["Value"] for row in found},
                     "replication": own.rows(own.flavour.status),
@@ -232,13 +231,8 @@ class Cluster:
     @contextmanager
     def writing(self) -> Iterator[dict[str, Any]]:
         """A client with some 500 writes in a second; at the end, what was acknowledged to it."""
-        places = [
-            {
-                **{"host": one.address, "port": one.port, "ssl_ca": f"{self.tls}/ca.pem"},
-                **{"user": "shop", "password": "secret"},
-            }
-            for one in self.members.values()
-        ]
+        shop = {"user": "shop", "password": "secret", "ssl_ca": f"{self.tls}/ca.pem"}
+        places = [{"host": one.address, "port": one.port} | shop for one in self.members.values()]
         result: dict[str, Any] = {}
         self.written += 1_000_000
         with subprocess.Popen(

@@ -26,7 +26,7 @@ ACCESS_DENIED = 1045
 
 
 def account(name: str, *passwords: str) -> Account:
-    return Account(name, "127.0.0.1", tuple(map(accounts.hashed, passwords)))
+    return Account(name, "127.0.0.1", passwords)
 
 
 class Client:
@@ -140,11 +140,11 @@ def rotate(cluster: Any, primary: str, client: Client, former: str, new: str) ->
     # They come in anew, where the former one lets in no more.
     for name in replicas:
         with cluster.session(name) as own:
-            own.rows("STOP SLAVE IO_THREAD")
-            own.rows("START SLAVE IO_THREAD")
+            own.rows("STOP REPLICA IO_THREAD")
+            own.rows("START REPLICA IO_THREAD")
             acting.wait_until_it_runs(own, 60)
-        text = (cluster.members[name].data / "master.info").read_text()
-        assert accounts.replica_password(text, "replication") == new
+            file = cluster.members[name].data / "master.info"
+            assert acting.source_password(own, file.read_text) == new
 
 
 def test_passwords_rotate_while_clients_write(cluster):

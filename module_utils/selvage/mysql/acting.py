@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .accounts import Account, Change, change
+from ..fields import Invalid
+from .accounts import Account, Change, replica_password
 from .gtid import beyond
 from .servers import Replication, replication
 from .session import Session, Source, SqlError
@@ -137,14 +138,23 @@ def let_in(
     session: Session, account: Account, *, exact: bool, dry_run: bool = False
 ) -> Change | None:
     """An account's passwords are these; what that took, or would take."""
-    rows = session.rows(
-        "SELECT Priv FROM mysql.global_priv WHERE User = %s AND Host = %s",
-        *(account.name, account.host),
-    )
-    needed = change(account, rows[0]["Priv"] if rows else None, exact=exact)
+    rows = session.rows(session.flavour.account, account.name, account.host)
+    found = rows[0]["found"] if rows else None
+    needed = session.flavour.change(account, found, exact=exact)
     if needed is not None and not dry_run:
-        session.rows(needed.statement, *needed.values)
+        for statement, values in needed.statements:
+            session.rows(statement, *values)
     return needed
+
+
+def source_password(session: Session, master_info: Callable[[], str]) -> str:
+    """By which password it logs in at its source, as `replication`."""
+    if session.flavour.source is None:
+        return replica_password(master_info(), "replication")
+    (row,) = session.rows(session.flavour.source)
+    if row["user"] != "replication":
+        raise Invalid(f"it replicates as {row['user']!r:.80}, and not as replication")
+    return str(row["password"])
 
 
 def log_in_by(session: Session, password: str, limit_s: float) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from . import gtid
+from . import accounts, dual_passwords, gtid
+from .accounts import Change
 from .gtid import History
 
 
@@ -41,6 +42,11 @@ class Flavour:
     point: str
     # Another password for the same source.
     password: str
+    # What is kept of how an account (name, host) logs in, and what changes its passwords.
+    account: str
+    change: Callable[..., Change | None]
+    # By which user and password it logs in at its source; None where that stands in master.info.
+    source: str | None
     # At the begin of each connection that may say a password: no log has it.
     quiet: str
 
@@ -65,6 +71,9 @@ MARIADB: Final = Flavour(
         "MASTER_SSL = 1, MASTER_SSL_CA = %s, MASTER_SSL_VERIFY_SERVER_CERT = 1"
     ),
     password="CHANGE MASTER TO MASTER_PASSWORD = %s",  # noqa: S106
+    account="SELECT Priv AS found FROM mysql.global_priv WHERE User = %s AND Host = %s",
+    change=accounts.change,
+    source=None,
     quiet="SET SESSION sql_log_off = 1, SESSION slow_query_log = 0",
 )
 MYSQL: Final = Flavour(
@@ -89,6 +98,12 @@ MYSQL: Final = Flavour(
         "SOURCE_SSL = 1, SOURCE_SSL_CA = %s, SOURCE_SSL_VERIFY_SERVER_CERT = 1"
     ),
     password="CHANGE REPLICATION SOURCE TO SOURCE_PASSWORD = %s",  # noqa: S106
+    account=(
+        "SELECT JSON_OBJECT('plugin', plugin, 'text', authentication_string, "
+        "'more', User_attributes) AS found FROM mysql.user WHERE User = %s AND Host = %s"
+    ),
+    change=dual_passwords.change,
+    source="SELECT User_name AS user, User_password AS password FROM mysql.slave_master_info",
     # It writes <secret> into its logs in place of a password by itself.
     quiet="SET SESSION sql_log_off = 1",
 )
