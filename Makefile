@@ -89,7 +89,7 @@ integration: $(VENV_READY) build/.packages ## reconciler and registrar against t
 integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration --ignore=tests/integration/test_mariadb.py --ignore-glob="*/test_mysql_*.py"
 
-SID_TESTS := clone switchover failover roles
+SID_TESTS := clone switchover failover roles rotation
 # No release has it, so it is no part of `make test`.
 mysql-sid: $(VENV_READY) build/.packages build/mysql-sid ## MySQL itself, of Debian sid: seeding, switchover, failover, checks (minutes)
 	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid $(BIN)/pytest $(addprefix tests/integration/,$(SID_TESTS:%=test_mysql_%.py))

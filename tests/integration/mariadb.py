@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import subprocess
 import tempfile
@@ -71,6 +72,14 @@ class SqlServer(Program):
 
     def make_data(self, options: Path) -> None:
         raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """In which its client is found."""
+        return {**os.environ}
+
+    def table(self, file: str) -> bool:
+        """Whether it keeps in there by which password it logs in at its source."""
+        return False
 
     def copy(self, data: Path) -> None:
         """These data are its own."""

@@ -71,6 +71,12 @@ class MySQL(SqlServer):
         place = (f"--defaults-file={options}", f"--init-file={first}")
         made_by(*self.program, *place, "--initialize-insecure")
 
+    def environment(self) -> dict[str, str]:
+        return commands(self.folder)
+
+    def table(self, file: str) -> bool:
+        return file == "mysql.ibd" or file.startswith(("#ib_redo", "undo_"))
+
     def copy(self, data: Path) -> None:
         super().copy(data)
         # By this two servers with the same data are two.

@@ -158,6 +158,8 @@ def test_members_of_a_data_tier_announce_both_roles():
         ("redis-replica", 7000),
     ]
     assert mine["instance_units"] == ["redis-server.service", "mariadb.service"]
+    other = with_data(**{name: {"mysql_flavour": "mysql"} for name in ("zk1", "zk2")})
+    assert "mysql.service" in other["hosts"]["zk1"]["instance_units"]
     TYPES["instances"](mine["instances"], "fabric_instances")
     TYPES["catalogue"](mine["services"], "fabric_services")
 
