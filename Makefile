@@ -20,7 +20,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 # Root needs no sudo; others are asked for their password once, unless sudo knows them.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
-PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
+# Over Mitogen: the lab's hosts share this computer's cores (docs/decisions.md).
+MITOGEN := ANSIBLE_STRATEGY=lab_linear ANSIBLE_STRATEGY_PLUGINS=$(CURDIR)/molecule/strategy ANSIBLE_TIMEOUT=120 \
+  ANSIBLE_SSH_ARGS="-o ControlMaster=no -o ControlPath=none -o ConnectTimeout=20"
+PLAYBOOK := $(MITOGEN) $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
 SCENARIOS := default data others accounts
 # What takes longest begins first. Most of them wait for programs or a lab of their own: so they run
@@ -123,19 +126,24 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, the programs of MariaDB and Redis, mmdebstrap (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, keepalived, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
-	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat
-	@mkdir -p build && touch $@
+	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat \
+	  curl fping iproute2 keepalived
+	@rm -rf build/nginx && mkdir -p build/nginx
+	@# Its package would start a server: it is extracted, not installed.
+	@cd build/nginx && apt-get download -qq -o APT::Sandbox::User=root nginx nginx-common \
+	  && for package in *.deb; do dpkg-deb --extract "$$package" .; done && rm *.deb
+	@touch $@
 
 # Extracted, not installed: nothing in it is ever booted.
 .PRECIOUS: build/root-%
 build/root-%: | build/.packages
-	@echo "Fetching the ZooKeeper, HAProxy and Redis of Debian's $* (seconds, once)"
+	@echo "Fetching the ZooKeeper, HAProxy, Nginx, Redis and keepalived of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=curl,fping,haproxy,keepalived,nginx,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@
 
 # sid's lists are valid for days. Where this machine's apt takes older ones, so does this.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
+from plugin_utils import edge_address
 from plugin_utils.residency import COUNTRY
 from plugin_utils.rules import check_rules
 from plugin_utils.secrets import LENGTHS, check_secret
@@ -170,11 +171,15 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "addresses": edge_address.check_addresses,
     "authority": _authority,
+    "back_after": edge_address.check_back_after,
+    "backup_form": _text("physical|logical", "physical or logical"),
     "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
     "certificates": _certificates,
+    "command": edge_address.check_command,
     "count": _count,
     "countries": _texts(COUNTRY, "a country's two letters, such as DE"),
     "country": _text(COUNTRY, "a country's two letters, such as DE"),
@@ -187,6 +192,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "group": _text(r"\S{1,250}", "the name of a group"),
     "host": _host,
     "instances": _instances,
+    "interval": edge_address.check_interval,
     "mysql_secrets": lambda value, name: _secrets(value, name, MYSQL_CHARACTERS),
     "networks": _networks,
     "port": _port,
@@ -196,6 +202,8 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "recipients": _texts(RECIPIENT, "a public key of age: age1…"),
     "secret": check_secret,
     "secrets": _secrets,
+    # Beside the services that the host's sidecar has (plugin_utils/edge_tier.py).
+    "sites": lambda value, name: Fields({name: value}, "").tables(name),
     "semi_sync": _text("go_on|wait", "go_on or wait"),
     "services": _texts(SERVICE_NAME, "a service's name"),
     "units": _texts(UNIT, "a systemd unit such as inventory.service"),
