@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
+from plugin_utils import celery
 from plugin_utils.residency import COUNTRY
 from plugin_utils.rules import check_rules
 from plugin_utils.secrets import LENGTHS, check_secret
@@ -170,6 +171,7 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "applications": celery.applications,
     "authority": _authority,
     "batches": _batches,
     "bind": _bind,
