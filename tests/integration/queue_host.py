@@ -11,6 +11,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -65,6 +66,8 @@ class Broker:
             f"rediss://jobs:{quote(PASSWORD)}@127.0.0.1:{self.port}/0"
             f"?ssl_cert_reqs=required&ssl_ca_certs={self.cluster.authority.ca}"
         )
+
+        self.access = replace(self.cluster.access, user="jobs", passwords=(PASSWORD,))
 
     def close(self) -> None:
         self.cluster.close()
@@ -204,3 +207,29 @@ class Host(Program):
             self.process.wait(120)
             self.process = None
         super().close()
+
+
+class Beat(Program):
+    """What Supervisor would run, on a host of its own, without a broker."""
+
+    def __init__(self, registry: list[str]) -> None:
+        super().__init__("beat")
+        environment = {"DEMO_BROKER": "memory://", "DEMO_SWEEP_SECONDS": "1"}
+        application = {
+            **{"name": "demo", "application": "demo_jobs", "directory": str(DEMO), "user": "demo"},
+            **{"queues": ["demo"], "beat": True, "environment": environment},
+        }
+        document = json.loads(celery.texts([application], registry)["demo"])
+        self.settings = self.folder / "demo.json"
+        self.settings.write_text(json.dumps({**document, "state": str(self.folder)}))
+
+    def run_beat(self) -> None:
+        self.run(PYTHON, "-B", str(FILES), "--settings", str(self.settings), "beat")
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def child(self) -> str:
+        """The process that sends."""
+        return Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0]

@@ -5,6 +5,7 @@ QUEUE_JOBS=1000 makes the first test as long as issue 10 has it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import threading
@@ -13,9 +14,9 @@ import uuid
 from contextlib import suppress
 
 import pytest
-from queue_host import Broker, Host, Service
+from queue_host import Beat, Broker, Host, Service
 
-from programs import wait_for
+from programs import is_running, wait_for
 
 JOBS = int(os.environ.get("QUEUE_JOBS", "200"))
 
@@ -139,3 +140,101 @@ def test_no_job_is_lost_by_restarts_a_killed_worker_and_a_failover(broker, zooke
             customer.join(60)
         service.close()
         host.close()
+
+
+def test_who_stopped_to_consume_is_found_and_who_is_busy_or_cut_off_is_left_alone(broker, fabric):
+    host = Host(broker, workers=1, concurrency=1)
+    service = Service(broker)
+
+    def look():
+        return host.program("watch", "--patience", "3").stdout
+
+    def job(**order):
+        status, _, document = service.ask("POST", "/jobs", order)
+        assert status == 202, document
+        return f"/jobs/{document['id']}"
+
+    def state(place):
+        return service.ask("GET", place)[2]["state"]
+
+    try:
+        host.start()
+        service.start()
+        host.consume()
+        (worker,) = host.workers
+        first = host.pid(worker)
+        jobs = [job(steps=1, seconds=5) for _ in range(3)]
+        jobs.append(job(seconds=0, failures=1))
+        told = []
+        wait_for(lambda: told.append(look()) or all(state(place) == "done" for place in jobs))
+        assert host.pid(worker) == first, told
+        assert host.metric('queue_length{application="demo",queue="demo"}') == 0
+        wait_for(lambda: look() or True)
+        own = f'application="demo",worker="{worker}"'
+        assert host.metric(f'tasks_total{{{own},outcome="retried"}}') == 1
+        # As a worker that is there and takes nothing any more.
+        for queue in ("demo", f"selvage-canary.{worker}@{os.uname().nodename}"):
+            done = host.program("celery", "control", "cancel_consumer", queue)
+            assert "no longer consuming" in done.stdout, done.stdout + done.stderr
+        place = job(seconds=0)
+        wait_for(lambda: "is ended (term)" in look())
+        wait_for(lambda: state(place) == "done")
+        assert host.pid(worker) != first
+        assert host.metric(f"worker_ended_total{{{own}}}") == 1
+        # The broker is away.
+        second = host.pid(worker)
+        fabric.haproxy.stop()
+        begun = time.monotonic()
+        status, headers, document = service.ask(
+            "POST", "/jobs", {"seconds": 0}, Idempotency_Key="refused"
+        )
+        print(f"\nthe broker is away: {status} after {time.monotonic() - begun:.2f} s, {document}")
+        assert (status, headers["Retry-After"]) == (503, "5")
+        assert service.ask("GET", place)[0] == 503
+        looks = [look() for _ in range(4)]
+        assert all("cannot be reached" in text for text in looks)
+        assert host.metric('broker_up{application="demo"}') == 0
+        fabric.haproxy.start()
+        wait_for(lambda: service.ask("GET", place)[0] == 200)
+        at = broker.cluster.name(broker.cluster.settle())
+        with broker.cluster.client(at, access=broker.access) as client:
+            key = hashlib.sha256(b"refused").hexdigest()
+            assert client.ask("EXISTS", f"demo:key:{key}") == 0
+            assert client.ask("ZCARD", "demo:open") == 0
+        assert host.pid(worker) == second
+        again = [
+            service.ask("POST", "/jobs", {"seconds": 0}, Idempotency_Key="refused")[2]["id"]
+            for _ in range(2)
+        ]
+        assert again[0] == again[1]
+        assert service.ask("POST", "/jobs", {"seconds": 1}, Idempotency_Key="refused")[0] == 422
+        wait_for(lambda: (look() and False) or state(f"/jobs/{again[0]}") == "done", 120)
+    finally:
+        service.close()
+        host.close()
+
+
+def test_there_is_one_beat_and_another_one_when_its_host_dies_or_freezes(zookeeper):
+    beats = [Beat(zookeeper.hosts[:1]) for _ in range(2)]
+    one, two = beats
+    try:
+        one.run_beat()
+        wait_for(lambda: "Sending due task" in one.log)
+        two.run_beat()
+        wait_for(lambda: "waits for the lock" in two.log)
+        child = one.child()
+        one.stop(signal.SIGKILL)
+        wait_for(lambda: "has the lock" in two.log)
+        assert not is_running(child)
+        wait_for(lambda: "Sending due task" in two.log)
+        one.run_beat()
+        child, before = two.child(), one.log.count("has the lock")
+        two.send(signal.SIGSTOP)
+        wait_for(lambda: one.log.count("has the lock") > before)
+        assert not is_running(child)
+        two.send(signal.SIGCONT)
+        wait_for(lambda: two.process.poll() is not None)
+        wait_for(lambda: "nobody holds the lock any more" in two.log)
+    finally:
+        for beat in beats:
+            beat.close()
