@@ -20,7 +20,10 @@ BIN := $(CURDIR)/$(VENV)/bin
 # Root needs no sudo; others are asked for their password once, unless sudo knows them.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 ASK := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
-PLAYBOOK := $(BIN)/ansible-playbook $(ASK) -i inventories/lab
+# Over Mitogen: the lab's hosts share this computer's cores (docs/decisions.md).
+MITOGEN := ANSIBLE_STRATEGY=lab_linear ANSIBLE_STRATEGY_PLUGINS=$(CURDIR)/molecule/strategy ANSIBLE_TIMEOUT=120 \
+  ANSIBLE_SSH_ARGS="-o ControlMaster=no -o ControlPath=none -o ConnectTimeout=20"
+PLAYBOOK := $(MITOGEN) $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
 SCENARIOS := default data others accounts
 # What takes longest begins first. Most of them wait for programs or a lab of their own: so they run
@@ -61,7 +64,7 @@ ssh: ## open a shell on a lab host: make ssh HOST=app1
 	@[ -n "$(HOST)" ] || { echo "make ssh: name a host, such as make ssh HOST=app1" >&2; exit 2; }
 	@ssh -F $(LAB_HOME)/ssh/config $(HOST)
 
-test: $(VENV_READY) build/root-trixie build/supervisor ## everything that CI runs (up to an hour)
+test: $(VENV_READY) build/root-trixie ## everything that CI runs (up to an hour)
 	@echo "Side by side, what each prints goes to build/test/: $(SIDE_BY_SIDE)"
 	@rm -rf build/test && mkdir -p build/test
 	@$(MAKE) --no-print-directory --keep-going --jobs=4 $(SIDE_BY_SIDE:%=build/test/%) 2>build/test/make \
@@ -83,10 +86,10 @@ lint: $(VENV_READY) ## ruff, mypy, yamllint, ansible-lint
 unit: $(VENV_READY) ## the pure parts, with property tests (seconds)
 	$(BIN)/pytest tests/unit
 
-integration: $(VENV_READY) build/.packages build/supervisor ## reconciler and registrar against this machine's ZooKeeper and HAProxy; integration-trixie: Debian 13's (minutes)
+integration: $(VENV_READY) build/.packages ## reconciler and registrar against this machine's ZooKeeper and HAProxy; integration-trixie: Debian 13's (minutes)
 	$(BIN)/pytest tests/integration
 
-integration-%: $(VENV_READY) build/.packages build/supervisor build/root-%
+integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration --ignore=tests/integration/test_mariadb.py --ignore-glob="*/test_mysql_*.py"
 
 molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, other people's, a node's ways in (minutes)
@@ -118,24 +121,24 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, Celery, the programs of MariaDB and Redis, mmdebstrap (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, Celery, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx and Supervisor (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
 	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat \
 	  python3-celery python3-kazoo python3-redis
-	@mkdir -p build && touch $@
-
-# Extracted, not installed: installed, it would start.
-build/supervisor: | build/.packages
-	@rm -rf $@.part && mkdir $@.part
-	@cd $@.part && apt-get download -qq supervisor 2>/dev/null && dpkg-deb --extract supervisor_*.deb .
-	@mv --no-target-directory $@.part $@
+	@# Their packages would start servers: they are extracted, not installed.
+	@rm -rf build/nginx build/supervisor && mkdir -p build/nginx build/supervisor
+	@cd build/nginx && apt-get download -qq -o APT::Sandbox::User=root nginx nginx-common \
+	  && for package in *.deb; do dpkg-deb --extract "$$package" .; done && rm *.deb
+	@cd build/supervisor && apt-get download -qq -o APT::Sandbox::User=root supervisor \
+	  && dpkg-deb --extract *.deb . && rm *.deb
+	@touch $@
 
 # Extracted, not installed: nothing in it is ever booted.
 .PRECIOUS: build/root-%
 build/root-%: | build/.packages
-	@echo "Fetching the ZooKeeper, HAProxy and Redis of Debian's $* (seconds, once)"
+	@echo "Fetching the ZooKeeper, HAProxy, Nginx and Redis of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=haproxy,nginx,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@

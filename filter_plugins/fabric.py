@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from plugin_utils import data_tiers
+from plugin_utils import data_tiers, edge_tier
 from plugin_utils.inventory import Settings, agreed, fabric_of, given, values_of, variables_of
 from plugin_utils.problems import (
     address_problems,
@@ -69,12 +69,18 @@ def fabric_map(
     }
     for mine in values.values():
         mine["fabric_services"] = _catalogue(mine["fabric_services"], tiers)
+    tiers["nginx"] = {
+        host
+        for host in tiers["edge"]
+        if edge_tier.serves(values[host], subscriptions(values[host]))
+    }
     for host in {*members}.difference(host for host, _ in problems):
         problems += [(host, text) for text in host_problems(values[host], _tiers(host, tiers))]
     problems += address_problems(values)
     problems += data_tiers.tier_problems(tiers, values)
     wanting = {host for host, mine in values.items() if mine["fabric_certificates"]}
     wanting |= tiers["redis"] | tiers["mysql"]
+    wanting |= {host for host in tiers["nginx"] if edge_tier.certificates({"nginx"}, values[host])}
     authority = _authority(sorted(wanting), values, tiers["controller"], problems)
     used = {tier for tier, some in {**tiers, "certificates": authority}.items() if some}
     # By the variable that each line begins with.
@@ -245,6 +251,7 @@ def _resolved(
     if sidecar:
         reserved.add(bound(values["haproxy_stats_bind"]))
         reserved.update(int(service["port"]) for service in subscriptions(values))
+    reserved.update(edge_tier.ports(tiers, values))
     return {
         "groups": sorted(
             {
@@ -264,6 +271,7 @@ def _resolved(
         "firewall": [
             *(rules if is_member else []),
             *data_tiers.rules(tiers, values, mysql),
+            *edge_tier.rules(tiers),
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
         ],
@@ -290,7 +298,11 @@ def _resolved(
         ],
         "certificates": [
             certificate(entry, host, values["fabric_address"])
-            for entry in [*values["fabric_certificates"], *data_tiers.certificates(tiers)]
+            for entry in [
+                *values["fabric_certificates"],
+                *data_tiers.certificates(tiers),
+                *edge_tier.certificates(tiers, values),
+            ]
         ],
         "redis_port": int(values["redis_port"]),
         "redis_sentinel_port": int(values["redis_sentinel_port"]),

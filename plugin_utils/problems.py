@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from plugin_utils import data_tiers
+from plugin_utils import data_tiers, edge_tier
 from plugin_utils.settings import Problem, Values, bound
 from selvage.registrar.settings import NODE
 
@@ -71,6 +71,7 @@ def host_problems(values: Values, tiers: set[str]) -> list[str]:
             f"celery_applications: nobody runs them here; only the hosts of the group"
             f" {values['fabric_services_group']} run applications"
         )
+    problems += edge_tier.edge_problems(values, tiers, subscriptions(values))
     return problems + _port_problems(values, tiers)
 
 
@@ -96,6 +97,8 @@ def _port_problems(values: Values, tiers: set[str]) -> list[str]:
         for service in subscriptions(values):
             name = service["name"]
             need("fabric_services", name, int(service["port"]), f"the sidecar for {name}")
+    for port, name in edge_tier.ports(tiers, values).items():
+        need("nginx_sites" if name == "Nginx" else "nginx_status_port", name, port, name)
     # Those listen on one address, the sidecar on another.
     taken |= data_tiers.ports(tiers, values)
     for instance in values["fabric_instances"]:

@@ -173,6 +173,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
     "applications": celery.applications,
     "authority": _authority,
+    "backup_form": _text("physical|logical", "physical or logical"),
     "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
@@ -197,6 +198,8 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "recipients": _texts(RECIPIENT, "a public key of age: age1…"),
     "secret": check_secret,
     "secrets": _secrets,
+    # Beside the services that the host's sidecar has (plugin_utils/edge_tier.py).
+    "sites": lambda value, name: Fields({name: value}, "").tables(name),
     "semi_sync": _text("go_on|wait", "go_on or wait"),
     "services": _texts(SERVICE_NAME, "a service's name"),
     "units": _texts(UNIT, "a systemd unit such as inventory.service"),

@@ -36,8 +36,8 @@ def cluster(tmp_path):
 class Host:
     """A backup host's folder, on a day of its own."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        self.cluster, self.folder = cluster, folder
+    def __init__(self, cluster: Cluster, folder: Path, *, logical: bool = False) -> None:
+        self.cluster, self.folder, self.logical = cluster, folder, logical
         self.now = datetime.now(UTC).replace(microsecond=0)
         folder.mkdir()
 
@@ -45,8 +45,9 @@ class Host:
         """As a run does, a minute after the last one."""
         server = self.cluster.members[member]
         options = server.folder / "backup.cnf"
-        options.write_text('[mariadb-backup]\nuser = backup\npassword = "secret"\n')
-        given = Source((), None, None, MySQL(server.socket, options, PROGRAMS))
+        sections = ("mariadb-backup", "mariadb-dump")
+        options.write_text("".join(f"[{s}]\nuser = backup\npassword = secret\n" for s in sections))
+        given = Source((), None, None, MySQL(server.socket, options, PROGRAMS, self.logical))
         self.now += timedelta(minutes=1)
         since = ""
         if service == "mysql-logs":
@@ -167,3 +168,39 @@ def test_a_table_that_was_dropped_comes_back_with_all_that_was_written_to_it(clu
 
 def number(gtid: str) -> int:
     return int(gtid.split("-")[2])
+
+
+def test_a_dump_comes_back_with_accounts_programs_and_what_was_written_since(cluster, tmp_path):
+    host = Host(cluster, tmp_path / "kept", logical=True)
+    first, second, third = cluster.members.values()
+    first.sql("GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO backup@localhost")
+    first.sql("CREATE TABLE shop.orders (number INT PRIMARY KEY, what BLOB)")
+    first.sql("INSERT INTO shop.orders SELECT seq, UNHEX(MD5(seq)) FROM shop.seq_1_to_500")
+    first.sql("CREATE PROCEDURE shop.later() INSERT INTO shop.orders VALUES (2000, 'later')")
+    first.sql("CREATE USER buyer@localhost IDENTIFIED BY 'secret'")
+    first.sql("GRANT EXECUTE ON shop.* TO buyer@localhost")
+    cluster.settle()
+    with cluster.writing():
+        host.take("mysql", "db2")
+    cluster.settle()
+    first.sql("INSERT INTO shop.orders VALUES (1000, 'of the day')")
+    (last,) = first.sql("SELECT @@gtid_binlog_pos")[0]
+    before = checksum(first)
+    moment = until(first, "DROP TABLE shop.orders", 2)
+    host.now += timedelta(hours=3)
+    host.take("mysql-logs", "db1")
+
+    backup, needed = host.chain(moment)
+    done = prepare(host, third, backup, needed, until=moment)
+    assert (done.returncode, done.stdout.strip()) == (0, last), done.stderr
+    for server in (first, second):
+        swap(server)
+    swap(third, "--fill")
+    third.start()
+    assert checksum(third) == before
+    assert third.sql("SELECT @@gtid_binlog_pos, @@gtid_current_pos") == [[last, last]]
+    assert third.sql("SHOW GRANTS FOR buyer@localhost")[1] == [
+        "GRANT EXECUTE ON `shop`.* TO `buyer`@`localhost`"
+    ]
+    third.sql("SET GLOBAL read_only = 0; CALL shop.later()")
+    assert third.sql("SELECT COUNT(*) FROM shop.orders") == [["502"]]

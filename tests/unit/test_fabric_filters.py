@@ -573,3 +573,69 @@ def test_instances_get_the_zone_unless_they_say_another():
         {},
         {"zone": "x", "version": "2"},
     ]
+
+
+SITE = {
+    "name": "shop",
+    "server_names": ["shop.example"],
+    "tls": {},
+    "locations": [{"path": "/", "service": "inventory"}],
+}
+WITH_SITE = {"nginx_sites": [SITE], "fabric_ca_passphrase": secret(0)}
+
+
+def test_an_edge_with_sites_has_nginx_its_ports_and_a_certificate():
+    others = {host: {"fabric_ca_passphrase": secret(0)} for host in hosts()}
+    found = drawn(**{**others, "edge1": WITH_SITE})
+    assert found["problems"] == []
+    mine = found["hosts"]["edge1"]
+    assert {"__fabric_nginx", "__fabric_certified"} <= {*mine["groups"]}
+    (rule,) = mine["firewall"]
+    assert (rule["ports"], rule["from"]) == ([80, 443], "anywhere")
+    assert 8405 in mine["reserved_ports"]
+    assert mine["certificates"] == [
+        {
+            "name": "nginx",
+            "unit": "nginx.service",
+            "names": ["edge1", "shop.example"],
+            "addresses": ["198.18.0.31"],
+        }
+    ]
+    assert found["authority"] == "ctl1"
+
+
+def test_an_edge_whose_sites_bring_their_certificates_needs_no_ca():
+    own = {"certificate": "/etc/ssl/shop.pem", "key": "/etc/ssl/shop.key"}
+    found = drawn(edge1={"nginx_sites": [{**SITE, "tls": own}]})
+    assert (found["problems"], found["authority"]) == ([], None)
+    assert found["hosts"]["edge1"]["certificates"] == []
+
+
+def test_sites_that_cannot_be_meant_are_refused():
+    bad = {**SITE, "locations": [{"path": "/", "service": "basket"}]}
+    assert problems(edge1={**WITH_SITE, "nginx_sites": [bad]}) == [
+        "edge1: nginx_sites[0].locations[0].service: this host's sidecar has no basket, it has:"
+        " inventory, orders (site shop)"
+    ]
+    (line,) = problems(edge1={**WITH_SITE, "haproxy_services": ["orders"]})
+    assert "this host's sidecar has no inventory, it has: orders" in line
+    (line,) = problems(app1={"nginx_sites": [SITE]})
+    assert line == (
+        "app1: nginx_sites: nobody serves them here; only the hosts of the group edge have Nginx"
+    )
+    assert problems(edge1={"nginx_sites": "shop"}) == [
+        "edge1: nginx_sites: expected a list, got a string"
+    ]
+
+
+def test_nginx_shares_no_port_with_the_sidecar():
+    secrets = {host: {"fabric_ca_passphrase": secret(0)} for host in hosts()}
+    services = [{"name": "inventory", "port": 443}]
+    (line,) = drawn(**{**secrets, "edge1": {**WITH_SITE, "fabric_services": services}})["problems"]
+    assert line.startswith(
+        "edge1: nginx_sites: Nginx has port 443, which the sidecar for inventory"
+    )
+    (line,) = drawn(**{**secrets, "edge1": {**WITH_SITE, "nginx_status_port": 8404}})["problems"]
+    assert line.startswith(
+        "edge1: nginx_status_port: Nginx's status page has port 8404, which HAPr"
+    )

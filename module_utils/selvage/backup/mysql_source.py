@@ -13,7 +13,7 @@ from typing import IO, Any, Final
 from ..fields import Invalid
 from ..mysql import acting, gtid, session
 from ..mysql.session import Session, SqlError
-from . import dump
+from . import dump, statements
 from .dump import FailedError
 from .settings import MySQL
 
@@ -66,7 +66,28 @@ def _look(own: Session) -> dict[str, Any]:
 
 
 def data(member: MySQL, out: IO[bytes], details: dict[str, Any]) -> None:
-    """A copy of all data as of one moment, as `mariadb-backup` streams it.
+    """All data as of one moment: the server's files, or statements."""
+    if member.logical:
+        _statements(member, out, details)
+    else:
+        _files(member, out, details)
+
+
+def _statements(member: MySQL, out: IO[bytes], details: dict[str, Any]) -> None:
+    """A dump, which names its position after all that a client wrote."""
+    tail = b""
+    words = [f"{member.programs}/stream-dump", str(member.socket), str(member.options)]
+    for piece in dump.said_by(words, {}):
+        tail = (tail + piece)[-statements.TAIL :]
+        out.write(piece)
+    position = statements.position(tail)
+    if position is None:
+        raise FailedError("mariadb-dump tells no position: the server writes no binary log")
+    details["position"] = position
+
+
+def _files(member: MySQL, out: IO[bytes], details: dict[str, Any]) -> None:
+    """A copy as `mariadb-backup` streams it.
 
     Replication goes on meanwhile. So the position that is told may lack the last transactions in
     it; whoever restores reads it from the data.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from ..formats.grammar import shown
-from . import replay
+from . import replay, statements
 from .place import RefusedError, serve
 
 _WORK: Final = "#restore"
@@ -52,16 +52,24 @@ def prepare(archive: Path, data: Path, programs: Path, version: str, goal: repla
         )
     made = work / "data"
     made.mkdir(parents=True, mode=0o700)
-    with archive.open("rb") as file:
-        unpacked = subprocess.run(
-            [programs / "prepare-data", made], stdin=file, capture_output=True, check=False
-        )
-    if unpacked.returncode:
-        words = shown(unpacked.stderr[-600:].decode(errors="replace"))
-        raise RefusedError(f"the backup is no copy of a server's data: {words}")
+    position = statements.position_of(archive)
+    if position is not None:
+        _run([programs / "prepare-empty", made], archive)
+        return replay.bring(made, position, goal, archive)
+    position = _run([programs / "prepare-data", made], archive)
     # Of a source that was restored once.
     shutil.rmtree(made / _ASIDE, ignore_errors=True)
-    return replay.bring(made, unpacked.stdout.decode().strip(), goal)
+    return replay.bring(made, position, goal)
+
+
+def _run(words: Sequence[str | Path], archive: Path) -> str:
+    """What the program says that gets the backup on its standard input."""
+    with archive.open("rb") as file:
+        done = subprocess.run(words, stdin=file, capture_output=True, check=False)
+    if done.returncode:
+        said = shown(done.stderr[-600:].decode(errors="replace"))
+        raise RefusedError(f"the backup is no copy of a server's data: {said}")
+    return done.stdout.decode().strip()
 
 
 def _same_version(version: str) -> None:

@@ -48,14 +48,17 @@ class Goal:
     until_gtid: str
 
 
-def bring(data: Path, told: str, goal: Goal) -> str:
+def bring(data: Path, told: str, goal: Goal, dump: Path | None = None) -> str:
     """Replay, and make the data those of a primary of a new history; the position that it has.
 
-    `told` is the position that the backup names. The data themselves may have more: a replica
-    commits while it is copied, and notes its place with each transaction. Raises `RefusedError`.
+    A logical backup, `dump`, is read in first. `told` is the position that the backup names. The
+    data themselves may have more: a replica commits while it is copied, and notes its place with
+    each transaction. Raises `RefusedError`.
     """
     with tempfile.TemporaryDirectory(dir="/tmp") as folder, _server(data, Path(folder)) as own:
         try:
+            if dump is not None:
+                _load(dump, Path(folder) / "socket")
             here = gtid.mariadb(told, str(own.value("@@GLOBAL.gtid_slave_pos")))
             own.rows("RESET MASTER")
             own.rows("SET GLOBAL gtid_binlog_state = %s", here.position())
@@ -138,12 +141,26 @@ def _extract(archive: Path, folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def _load(dump: Path, socket: Path) -> None:
+    """Read a dump in; its statements are in no log."""
+    reader = [*_writer(socket), "--init-command=SET SESSION sql_log_bin = 0"]
+    with dump.open("rb") as statements, tempfile.TemporaryFile() as said:
+        done = subprocess.run(
+            reader, stdin=statements, stdout=said, stderr=said, env=_ENVIRONMENT, check=False
+        )
+        if done.returncode:
+            raise RefusedError(f"the dump cannot be read in: {_last(said)}")
+
+
+def _writer(socket: Path) -> list[str]:
+    return ["mariadb", "--no-defaults", f"--socket={socket}", "--binary-mode", _PACKET]
+
+
 def _replay(here: gtid.MariaHistory, goal: Goal, work: Path, socket: Path) -> None:
     """The logs' transactions after the position; refused at the first one that fails."""
-    writer = ["mariadb", "--no-defaults", f"--socket={socket}", "--binary-mode", _PACKET]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(
-            writer, stdin=subprocess.PIPE, stdout=said, stderr=said, env=_ENVIRONMENT
+            _writer(socket), stdin=subprocess.PIPE, stdout=said, stderr=said, env=_ENVIRONMENT
         ) as client:
             into = cast(IO[bytes], client.stdin)
             # Without accounts the server refuses statements about them; this session may do all.

@@ -40,6 +40,8 @@ class MySQL:
     socket: Path
     options: Path
     programs: Path
+    # As statements, not as the server's files.
+    logical: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def _mysql(fields: Fields) -> MySQL:
         socket=Path(fields.path("socket")),
         options=Path(fields.path("options")),
         programs=Path(fields.path("programs")),
+        logical=fields.boolean("logical", default=False),
     )
     fields.done()
     return found
