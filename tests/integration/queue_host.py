@@ -82,10 +82,11 @@ class Service(Program):
         self.environment = {"DEMO_BROKER": broker.url, **environment}
 
     def start(self) -> None:
-        words = ("--address", "127.0.0.1", "--port", str(self.port), "--version", "1", "--jobs")
+        (self.folder / "broker").write_text(self.environment.pop("DEMO_BROKER"))
+        words = ("--address", "127.0.0.1", "--port", str(self.port), "--version", "1")
         self.run(
             *("env", *(f"{name}={value}" for name, value in self.environment.items())),
-            *(PYTHON, "-B", str(DEMO / "inventory.py"), *words),
+            *(PYTHON, "-B", str(DEMO / "inventory.py"), *words, "--jobs", "broker"),
         )
         wait_for(self.serves)
 

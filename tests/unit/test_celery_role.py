@@ -91,12 +91,14 @@ FILES = ROOT / "roles" / "celery" / "files"
 sys.path.append(str(FILES))
 from selvage_celery import judge, metrics, report, settings  # noqa: E402
 
-LIMITS = judge.Limits(patience_s=60.0, concurrency=2, busy_s=300.0, stop_s=330.0)
+LIMITS = judge.Limits(patience_s=60.0, busy_s=300.0, stop_s=330.0)
 
 
 def said(**more):
-    fields = {"pid": 7, "born": 70, "at": 1000.0, "ending": False, "active": 0, "canary": 0.0}
-    return report.Report(**{**fields, "succeeded": 0, "failed": 0, "retried": 0, **more})
+    fields = {"pid": 7, "born": 70, "at": 1000.0, "ending": False, "active": 0, "full": 0.0}
+    return report.Report(
+        **{**fields, "canary": 0.0, "succeeded": 0, "failed": 0, "retried": 0, **more}
+    )
 
 
 def memory(**more):
@@ -119,11 +121,13 @@ def memory(**more):
         (said(), memory(asked=900.0, in_a_row=1), ""),
         (said(), memory(asked=870.0, in_a_row=1), "term"),
         # Who does as many tasks as it can is busy, until all of them must have ended.
-        (said(active=2), memory(asked=700.0), ""),
-        (said(active=2), memory(asked=630.0), "term"),
-        (said(active=1), memory(asked=930.0), "term"),
+        (said(full=1000.0), memory(asked=700.0), ""),
+        (said(full=1000.0), memory(asked=630.0), "term"),
+        # Between two tasks it looks free for a moment.
+        (said(full=990.0), memory(asked=700.0), ""),
+        (said(full=930.0), memory(asked=700.0), "term"),
         # Who says nothing hangs, however busy it was.
-        (said(active=2, at=930.0), memory(asked=930.0), "term"),
+        (said(full=930.0, at=930.0), memory(asked=930.0), "term"),
         # Who is told to end has as long as its tasks.
         (said(ending=True), memory(asked=1.0), ""),
         (said(), memory(asked=1.0, told=700.0), ""),

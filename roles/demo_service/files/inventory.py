@@ -14,6 +14,7 @@ import argparse
 import importlib
 import ipaddress
 import json
+import os
 import signal
 import socket
 import sys
@@ -23,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 BODY_BYTES = 4096
@@ -184,9 +186,13 @@ def main() -> None:
     parser.add_argument("--address", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--version", required=True)
-    parser.add_argument("--jobs", action="store_true", help="accept jobs for DEMO_BROKER")
+    parser.add_argument("--jobs", type=Path, help="accept jobs for the broker in this file")
     options = parser.parse_args()
-    jobs = importlib.import_module("demo_jobs") if options.jobs else None
+    jobs = None
+    if options.jobs:
+        # Not by systemd: what a process is started with stays readable as long as it runs.
+        os.environ["DEMO_BROKER"] = options.jobs.read_text().strip()
+        jobs = importlib.import_module("demo_jobs")
     server = Server(options.address, options.port, options.version, jobs)
     # shutdown() waits for serve_forever, so it must not run in the same thread.
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

@@ -27,7 +27,6 @@ class Limits:
     """Of an application."""
 
     patience_s: float
-    concurrency: int
     busy_s: float
     stop_s: float
 
@@ -59,15 +58,15 @@ def judge(now: float, said: Report, memory: Memory, limits: Limits) -> Verdict:
             Memory(said.pid, said.born, now, 0.0, memory.restarts, memory.in_a_row), "send"
         )
     waited = now - memory.asked
+    # Between two tasks it looks free for a moment.
+    free = now - max(memory.asked, said.full)
     # One that is restarted over and over is not helped by it: twice as long each time.
     patience = limits.patience_s * 2 ** min(memory.in_a_row, 6)
-    if waited < patience:
+    if free < patience and waited < limits.busy_s + patience:
         return Verdict(memory)
     silent = now - said.at
     if silent > SILENT_SECONDS:
         return _end(memory, now, f"has said nothing for {silent:.0f} s")
-    if said.active >= limits.concurrency and waited < limits.busy_s + patience:
-        return Verdict(memory)
     return _end(memory, now, f"has not consumed its canary for {waited:.0f} s")
 
 

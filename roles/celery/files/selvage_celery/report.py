@@ -11,13 +11,17 @@ from .settings import replace
 
 @dataclass(frozen=True)
 class Report:
-    """Of a worker's main process. Times are monotonic, which is one clock for a whole host."""
+    """Of a worker's main process. Times are monotonic, which is one clock for a whole host.
+
+    `full` is when it last did as many tasks as it can, `canary` when it last consumed one.
+    """
 
     pid: int
     born: int
     at: float
     ending: bool
     active: int
+    full: float
     canary: float
     succeeded: int
     failed: int

@@ -24,7 +24,6 @@ def run(settings: Settings, patience_s: float) -> int:
     memory = _recall(path)
     limits = Limits(
         patience_s,
-        settings.concurrency,
         float(settings.hard_seconds * settings.prefetch),
         float(settings.stop_seconds),
     )

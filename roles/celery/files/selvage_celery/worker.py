@@ -56,7 +56,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(EVENTS.values(), 0)
-        self.canary = 0.0
+        self.canary = self.full = 0.0
         self.reader, self.writer = os.pipe()
         for end in (self.reader, self.writer):
             os.set_blocking(end, False)
@@ -109,14 +109,18 @@ def run(settings: Settings, worker: str) -> None:
         from celery.worker import state
 
         counters.take()
+        active, now = len(state.active_requests), time.monotonic()
+        if active >= settings.concurrency:
+            counters.full = now
         report.write(
             path,
             report.Report(
                 pid=pid,
                 born=report.born(pid) or 0,
-                at=time.monotonic(),
+                at=now,
                 ending=ending,
-                active=len(state.active_requests),
+                active=active,
+                full=counters.full,
                 canary=counters.canary,
                 **{name: counters.counts[name] for name in ("succeeded", "failed", "retried")},
             ),
