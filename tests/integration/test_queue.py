@@ -167,7 +167,7 @@ def test_who_stopped_to_consume_is_found_and_who_is_busy_or_cut_off_is_left_alon
         jobs.append(job(seconds=0, failures=1))
         told = []
         wait_for(lambda: told.append(look()) or all(state(place) == "done" for place in jobs))
-        assert host.pid(worker) == first, told
+        assert host.pid(worker) == first, (told, host.log(worker))
         assert host.metric('queue_length{application="demo",queue="demo"}') == 0
         wait_for(lambda: look() or True)
         own = f'application="demo",worker="{worker}"'
