@@ -11,7 +11,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1]))
 
-from plugin_utils import data_tiers, edge_tier
+from plugin_utils import data_tiers, edge_sharing, edge_tier
 from plugin_utils.inventory import Settings, agreed, fabric_of, given, values_of, variables_of
 from plugin_utils.problems import (
     address_problems,
@@ -48,7 +48,8 @@ def fabric_map(
 
     `hosts` are those of the run; one of them has to be in a fabric, and all of them in the same.
     `settings` and `instead` are playbooks/vars/fabric.yml. The result has `problems`, one line
-    each, and without any `members`, `sidecars`, `ensemble`, `redis`, `mysql`, `controllers`, the
+    each, and without any `members`, `sidecars`, `ensemble`, `redis`, `mysql`,
+    `edge_address`, `witnesses`, `controllers`, the
     fabric's `name`, the host of its CA as `authority`, and `hosts` by name. It has no secret: those
     are judged alone.
     """
@@ -69,6 +70,7 @@ def fabric_map(
     }
     for mine in values.values():
         mine["fabric_services"] = _catalogue(mine["fabric_services"], tiers)
+    tiers["edge_address"] = {host for host in tiers["edge"] if values[host]["edge_address_shared"]}
     tiers["nginx"] = {
         host
         for host in tiers["edge"]
@@ -78,6 +80,7 @@ def fabric_map(
         problems += [(host, text) for text in host_problems(values[host], _tiers(host, tiers))]
     problems += address_problems(values)
     problems += data_tiers.tier_problems(tiers, values)
+    problems += edge_sharing.tier_problems(tiers, values)
     wanting = {host for host, mine in values.items() if mine["fabric_certificates"]}
     wanting |= tiers["redis"] | tiers["mysql"]
     wanting |= {host for host in tiers["nginx"] if edge_tier.certificates({"nginx"}, values[host])}
@@ -112,6 +115,7 @@ def fabric_map(
         )
         return {"problems": lines([(host, text) for host in without])}
     nodes = {host: {"name": host, "address": values[host]["fabric_address"]} for host in members}
+    numbered["edge_address"] = [nodes[host] for host in sorted(tiers["edge_address"])]
     return {
         "problems": [],
         "members": [*nodes.values()],
@@ -119,6 +123,10 @@ def fabric_map(
         "ensemble": ensemble,
         "redis": [nodes[host] for host in sorted(tiers["redis"])],
         "mysql": numbered["mysql"],
+        "edge_address": numbered["edge_address"],
+        "witnesses": edge_sharing.witnesses(
+            [*nodes.values()], tiers["zookeeper"], tiers["edge_address"]
+        ),
         "controllers": [nodes[host]["address"] for host in sorted(tiers["controller"])],
         "backup": [nodes[host] for host in sorted(tiers["backup"])],
         "backed_up": {
@@ -271,6 +279,7 @@ def _resolved(
         "firewall": [
             *(rules if is_member else []),
             *data_tiers.rules(tiers, values, mysql),
+            *edge_sharing.rules(values["fabric_address"], numbered["edge_address"]),
             *edge_tier.rules(tiers),
             *values["fabric_extra_firewall"],
             *instance_rules(instances),
@@ -306,6 +315,13 @@ def _resolved(
         ],
         "redis_port": int(values["redis_port"]),
         "redis_sentinel_port": int(values["redis_sentinel_port"]),
+        "edge_address": {
+            **{
+                name: values[f"edge_address_{name}"]
+                for name in ("shared", "interval", "back_after", "command")
+            },
+            "check_port": int(values["nginx_status_port"]),
+        },
     }
 
 

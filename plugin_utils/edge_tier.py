@@ -62,4 +62,7 @@ def rules(tiers: set[str]) -> list[dict[str, Any]]:
 def certificates(tiers: set[str], values: Values) -> list[dict[str, Any]]:
     """The certificate of the fabric's CA for the sites that bring none."""
     names = certificate_names(values["nginx_sites"]) if "nginx" in tiers else []
-    return [{"name": CERTIFICATE, "names": names, "unit": "nginx.service"}] if names else []
+    # Clients also come by the address that the edges share, such as a monitor of it.
+    addresses = values["edge_address_shared"]
+    wanted = {"names": names, "addresses": addresses, "unit": "nginx.service"}
+    return [{"name": CERTIFICATE, **wanted}] if names else []

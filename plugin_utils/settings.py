@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
-from plugin_utils import celery
+from plugin_utils import celery, edge_address
 from plugin_utils.residency import COUNTRY
 from plugin_utils.rules import check_rules
 from plugin_utils.secrets import LENGTHS, check_secret
@@ -171,13 +171,16 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
+    "addresses": edge_address.check_addresses,
     "applications": celery.applications,
     "authority": _authority,
+    "back_after": edge_address.check_back_after,
     "backup_form": _text("physical|logical", "physical or logical"),
     "batches": _batches,
     "bind": _bind,
     "catalogue": parse_services,
     "certificates": _certificates,
+    "command": edge_address.check_command,
     "count": _count,
     "countries": _texts(COUNTRY, "a country's two letters, such as DE"),
     "country": _text(COUNTRY, "a country's two letters, such as DE"),
@@ -189,6 +192,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
     "group": _text(r"\S{1,250}", "the name of a group"),
     "host": _host,
     "instances": _instances,
+    "interval": edge_address.check_interval,
     "mysql_secrets": lambda value, name: _secrets(value, name, MYSQL_CHARACTERS),
     "networks": _networks,
     "port": _port,

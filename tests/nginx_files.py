@@ -23,14 +23,18 @@ def templates() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True)
 
 
-def rendered(variables: Mapping[str, Any]) -> dict[str, str]:
-    """The files of a configuration by name."""
-    known = {
+def variables() -> dict[str, Any]:
+    """The role's, by name."""
+    return {
         name: value
         for part in ("defaults", "vars")
         for name, value in yaml.safe_load((ROLE / part / "main.yml").read_text()).items()
     }
-    known |= {"ansible_managed": "Ansible managed", **variables}
+
+
+def rendered(given: Mapping[str, Any]) -> dict[str, str]:
+    """The files of a configuration by name."""
+    known = {**variables(), "ansible_managed": "Ansible managed", **given}
     problems = nginx.input_problems(known)
     assert problems == [], problems
     environment = templates()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,16 @@ class Nginx(Program):
         (self.folder / "logs").mkdir()
         self.configure(sites)
 
+    def write(self, name: str, text: str) -> None:
+        """A file that a site names as /FOLDER/name."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
     def configure(self, sites: list[dict[str, Any]]) -> None:
         """Write the files, in place of former ones."""
         self.release += 1
+        sites = json.loads(json.dumps(sites).replace("/FOLDER", str(self.folder)))
         conf = self.folder / "conf"
         (conf / "sites").mkdir(parents=True, exist_ok=True)
         files = rendered(
@@ -56,7 +65,7 @@ class Nginx(Program):
         files["nginx.conf"] = files["nginx.conf"].replace("http {\n", f"http {{\n{temporary}")
         for name, text in files.items():
             (conf / name).write_text(text)
-        (conf / "sites" / "_release").write_text(f'return 200 "{self.release}\\n";\n')
+        self._name_release()
 
     def command(self, *words: str) -> list[str]:
         """Nginx with this configuration; its temporary files are in this folder."""
@@ -96,9 +105,17 @@ class Nginx(Program):
 
     def reload(self) -> None:
         """As systemd does it; new connections meet the new configuration then."""
-        told = self.tell("-s", "reload")
-        assert told.returncode == 0, told.stderr
+        self.send(signal.SIGHUP)
         wait_for(lambda: self.runs() == self.release)
+
+    def renew(self) -> None:
+        """Reload the same configuration under another name."""
+        self.release += 1
+        self._name_release()
+        self.reload()
+
+    def _name_release(self) -> None:
+        (self.folder / "conf/sites/_release").write_text(f'return 200 "{self.release}\\n";\n')
 
     def runs(self) -> int:
         """The release that new connections meet."""

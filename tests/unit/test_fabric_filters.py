@@ -18,6 +18,15 @@ SERVICES = [{"name": "inventory", "port": 3000}, {"name": "orders", "port": 3001
 INSTANCE = {"service": "inventory", "port": 8080}
 
 
+NOT_SHARED = {
+    "shared": [],
+    "interval": "500ms",
+    "back_after": "0s",
+    "command": [],
+    "check_port": 8405,
+}
+
+
 def hosts(**changes):
     """Hosts of one fabric, by name: their variables."""
     addresses = {"zk1": 11, "zk2": 12, "app1": 21, "edge1": 31, "ctl1": 41}
@@ -275,6 +284,7 @@ def test_defaults_and_what_follows_from_the_groups():
         "certificates": [],
         "redis_port": 6379,
         "redis_sentinel_port": 26379,
+        "edge_address": NOT_SHARED,
         "backup": {
             "country": "",
             "countries": [],
@@ -543,7 +553,7 @@ def variables_set(node):
 
 
 def test_what_the_playbook_sets_is_refused_in_inventories():
-    tiers = ("redis", "mysql", "certificates", "backup", "celery")
+    tiers = ("redis", "mysql", "edge_address", "certificates", "backup", "celery")
     names = ("site", *(f"plays/{tier}" for tier in tiers))
     plays = [yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in names]
     # The others are an inventory's to set, and what the playbook adds is added to them.

@@ -332,7 +332,7 @@ def test_the_example_is_accepted_once_its_secrets_are_somebodys_own(run):
     text = re.sub("CHANGE-ME", lambda found: f"{secret}{found.start():04}", files[vault])
     done = run(files | {vault: encrypted(text, "any")}, "--vault-password-file", password, "-vvvv")
     assert done.code == 0, done.output
-    assert done.play("sidecars") == {"app1", "app2", "edge1"}
+    assert done.play("sidecars") == {"app1", "app2", "edge1", "edge2"}
     assert [service["name"] for service in done.of("edge1")["services"]] == ["inventory"]
     assert secret not in done.output and secret not in str(done.shown)
 
