@@ -516,6 +516,22 @@ def test_members_of_zookeeper_need_an_id_of_their_own(given, expected):
     assert line.startswith(expected)
 
 
+def test_applications_are_for_hosts_that_run_some():
+    orders = {"name": "orders", "application": "orders.tasks", "directory": "/opt/orders"}
+    orders |= {"user": "orders", "queues": ["orders"]}
+    assert problems(edge1={"celery_applications": [orders]}) == [
+        "edge1: celery_applications: nobody runs them here; only the hosts of the group services"
+        " run applications"
+    ]
+    (line,) = problems(app1={"celery_applications": [{**orders, "queues": ["a;b"]}]})
+    assert line.startswith("app1: celery_applications[0].queues")
+    # With an empty list those that were there are taken away.
+    for given, there in (([orders], True), ([], True), (None, False)):
+        app1 = drawn(app1={"celery_applications": given})["hosts"]["app1"]
+        assert ("__fabric_celery" in app1["groups"]) is there
+        assert "/opt/orders" not in repr(app1)
+
+
 def test_instances_on_a_host_that_announces_none():
     assert problems(edge1={"fabric_instances": [INSTANCE]}) == [
         "edge1: fabric_instances: nothing announces them here; only the hosts of the group"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from dataclasses import asdict
@@ -72,7 +73,7 @@ def consumes(settings: Settings, worker: str, limit_s: float) -> int:
                         reached.send_canary(settings.canaries(worker))
                     asked = one.pid
                 except Exception as error:
-                    trouble = f"the broker cannot be reached: {type(error).__name__}"
+                    trouble = f"the broker cannot be reached: {_bare(error)}"
         time.sleep(0.5)
     print(f"{worker}: {trouble} (waited {limit_s:.0f} s)")
     return 1
@@ -109,6 +110,4 @@ def _has_beat(settings: Settings) -> bool | None:
 
 def _bare(error: Any) -> str:  # noqa: ANN401 - whatever it is
     """One line; an address in it may have a password."""
-    import re
-
     return re.sub(r"//[^@/\s]*@", "//", " ".join(str(error).split()))[:200]
