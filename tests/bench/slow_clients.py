@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, closing, suppress
@@ -91,32 +93,46 @@ def _normal(port: int, seconds: float) -> list[float]:
 
 
 class _Slow:
-    """Clients that come again when they are sent away."""
+    """The slow clients, in a process of their own: they take no time from those who measure."""
 
     def __init__(self, port: int) -> None:
-        self._port = port
-        self._links = [self._come(number) for number in range(_SLOW)]
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._trickle)
-        self._thread.start()
-
-    def _come(self, number: int) -> socket.socket:
-        link = socket.create_connection(("127.0.0.1", self._port), 60)
-        link.sendall(_HEADS[number % 2].encode())
-        return link
-
-    def _trickle(self) -> None:
-        while not self._done.wait(1.0):
-            for number, link in enumerate(self._links):
-                try:
-                    link.sendall(b"x")
-                except OSError:
-                    link.close()
-                    with suppress(OSError):
-                        self._links[number] = self._come(number)
+        command = [sys.executable, "-m", "bench.slow_clients", str(port)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout
+        if self._process.stdout.readline() != "here\n":
+            raise RuntimeError("the slow clients did not come")
 
     def close(self) -> None:
-        self._done.set()
-        self._thread.join()
-        for link in self._links:
-            link.close()
+        self._process.communicate()
+        if self._process.returncode:
+            raise RuntimeError("the slow clients failed")
+
+
+def _come(port: int, number: int) -> socket.socket:
+    link = socket.create_connection(("127.0.0.1", port), 60)
+    link.sendall(_HEADS[number % 2].encode())
+    return link
+
+
+def _trickle(port: int) -> None:
+    """Keep them there until standard input ends. Who is sent away comes again."""
+    links = [_come(port, number) for number in range(_SLOW)]
+    print("here", flush=True)
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while True:
+        for number, link in enumerate(links):
+            if ended.wait(1 / _SLOW):
+                return
+            try:
+                link.sendall(b"x")
+            except OSError:
+                link.close()
+                with suppress(OSError):
+                    links[number] = _come(port, number)
+
+
+if __name__ == "__main__":
+    _trickle(int(sys.argv[1]))
