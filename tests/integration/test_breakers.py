@@ -26,7 +26,7 @@ from selvage.operator import explain, facts, status
 ERRORS = 4
 BREAKER = {
     "max_connections": 8,
-    "breaker": {"errors": ERRORS, "queue": 4},
+    "breaker": {"error_limit": ERRORS, "queue": 4},
     "check": {"interval": "1s", "timeout": "1m"},
 }
 HASTY = {"timeouts": {"server": "500ms"}}
@@ -334,7 +334,7 @@ def test_only_what_may_be_repeated_is_repeated(fabric, three):
 
 def test_who_comes_up_starts_slowly_also_if_it_was_added_at_runtime(fabric):
     """HAProxy's own `slowstart`; a server that joins is one that comes up."""
-    service = BREAKER | {"breaker": {"errors": 1, "slow_start": "1m"}}
+    service = BREAKER | {"breaker": {"error_limit": 1, "slow_start": "1m"}}
     port = fabric.service(**service)
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b""}}
@@ -356,7 +356,7 @@ def test_a_breaker_in_mode_tcp(fabric):
     """It counts connections that fail, and turns away who would wait too long."""
     check = {"interval": "1m", "type": "tcp"}
     options = BREAKER | {"mode": "tcp", "check": check}
-    port = fabric.service(**options | {"breaker": {"errors": ERRORS, "wait": "200ms"}})
+    port = fabric.service(**options | {"breaker": {"error_limit": ERRORS, "wait": "200ms"}})
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b"", two.child: b""}}
     passes(fabric.reconciler(), content)
