@@ -133,7 +133,8 @@ def untouched(fabric, reconciler, content):
 @pytest.mark.parametrize("three", [HASTY], indirect=True)
 def test_one_slow_instance(fabric, three):
     port, (one, *_), reconciler, content = three
-    callers = Callers(port, 24)
+    # As many as the two others take, so that nobody has to wait.
+    callers = Callers(port, 12)
     with callers.calling():
         wait_for(lambda: len(callers.calls) > 100)
         slow_at = time.monotonic()
