@@ -27,9 +27,10 @@ ERRORS = 4
 BREAKER = {
     "max_connections": 8,
     "breaker": {"error_limit": ERRORS, "queue": 4},
+    "timeouts": {"connect": "1s", "server": "2s"},
     "check": {"interval": "1s", "timeout": "1m"},
 }
-HASTY = {"timeouts": {"server": "500ms"}}
+HASTY = {"timeouts": {"connect": "1s", "server": "500ms"}}
 
 
 @dataclass
