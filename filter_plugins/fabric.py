@@ -270,6 +270,7 @@ def _resolved(
                 *(f"__fabric_{tier}" for tier in tiers),
                 *(["__fabric_sidecars"] if sidecar else []),
                 *(["__fabric_announcing"] if tiers & ANNOUNCING else []),
+                *(["__fabric_celery"] if values["celery_applications"] is not None else []),
                 *(["__fabric_certified"] if authority else []),
                 *(["__fabric_authority"] if authority == host else []),
             }
