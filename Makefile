@@ -30,7 +30,7 @@ SCENARIOS := default data others accounts
 # side by side.
 SIDE_BY_SIDE := molecule-default molecule-data integration integration-trixie molecule-others unit molecule-accounts lint
 
-.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration molecule bench soak variables clean
+.PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration mysql-sid molecule bench soak variables clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -94,6 +94,11 @@ ELSEWHERE := mariadb mysql_* names_faults registrar registry request_limits
 integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration $(ELSEWHERE:%=--ignore-glob='*/test_%.py')
 
+SID_TESTS := clone switchover failover roles rotation
+# No release has it, so it is no part of `make test`.
+mysql-sid: $(VENV_READY) build/.packages build/mysql-sid ## MySQL itself, of Debian sid: seeding, switchover, failover, checks (minutes)
+	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid $(BIN)/pytest $(addprefix tests/integration/,$(SID_TESTS:%=test_mysql_%.py))
+
 molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, other people's, a node's ways in (minutes)
 
 molecule-%: $(VENV_READY)
@@ -143,4 +148,13 @@ build/root-%: | build/.packages
 	@echo "Fetching the ZooKeeper, HAProxy, Nginx, Redis and keepalived of Debian's $* (seconds, once)"
 	@$(SUDO) rm -rf $@.part
 	@$(SUDO) mmdebstrap --quiet --variant=extract --include=curl,fping,haproxy,keepalived,nginx,redis-tools,zookeeper $* $@.part $(LAB_MIRROR)
+	@$(SUDO) mv --no-target-directory $@.part $@
+
+# sid's lists are valid for days. Where this machine's apt takes older ones, so does this.
+build/mysql-sid: | build/.packages
+	@echo "Fetching the MySQL of Debian's sid (a minute, once)"
+	@$(SUDO) rm -rf $@.part
+	@$(SUDO) mmdebstrap --quiet --variant=extract --include=mysql-server-core,mysql-client-core \
+	  --aptopt="$$(apt-config dump --format '%f "%v";%n' Acquire::Check-Valid-Until)" \
+  sid $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@

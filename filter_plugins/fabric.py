@@ -33,7 +33,7 @@ NUMBERED = (("zookeeper", "zookeeper_id", 255), ("mysql", "mysql_server_id", 2**
 # Tiers with data that are backed up.
 BACKED_UP = ("zookeeper", "redis", "mysql")
 # Their hosts have a registrar.
-ANNOUNCING = {"services", *data_tiers.UNITS}
+ANNOUNCING = {"services", *data_tiers.TIERS}
 OWN_AUTHORITY = ("fabric_ca_certificate", "fabric_ca_key")
 
 
@@ -48,10 +48,9 @@ def fabric_map(
 
     `hosts` are those of the run; one of them has to be in a fabric, and all of them in the same.
     `settings` and `instead` are playbooks/vars/fabric.yml. The result has `problems`, one line
-    each, and without any `members`, `sidecars`, `ensemble`, `redis`, `mysql`,
-    `edge_address`, `witnesses`, `controllers`, the
-    fabric's `name`, the host of its CA as `authority`, and `hosts` by name. It has no secret: those
-    are judged alone.
+    each, and without any `members`, `sidecars`, `nginx`, `ensemble`, `redis`, `mysql`,
+    `edge_address`, `witnesses`, `controllers`, the fabric's `name`, the host of its CA as
+    `authority`, and `hosts` by name. It has no secret: those are judged alone.
     """
     try:
         group = fabric_of(hostvars, groups, hosts, settings)
@@ -68,8 +67,9 @@ def fabric_map(
     values = {
         host: values_of(host, variables[host], settings, instead, problems) for host in members
     }
+    flavour = next((values[host]["mysql_flavour"] for host in sorted(tiers["mysql"])), "mariadb")
     for mine in values.values():
-        mine["fabric_services"] = _catalogue(mine["fabric_services"], tiers)
+        mine["fabric_services"] = _catalogue(mine["fabric_services"], tiers, flavour)
     tiers["edge_address"] = {host for host in tiers["edge"] if values[host]["edge_address_shared"]}
     tiers["nginx"] = {
         host
@@ -119,6 +119,7 @@ def fabric_map(
     return {
         "problems": [],
         "members": [*nodes.values()],
+        "nginx": [nodes[host] for host in sorted(tiers["nginx"])],
         "sidecars": [nodes[host] for host in sidecars],
         "ensemble": ensemble,
         "redis": [nodes[host] for host in sorted(tiers["redis"])],
@@ -141,12 +142,14 @@ def fabric_map(
     }
 
 
-def _catalogue(own: list[Values] | None, tiers: Mapping[str, set[str]]) -> list[Values] | None:
+def _catalogue(
+    own: list[Values] | None, tiers: Mapping[str, set[str]], flavour: str
+) -> list[Values] | None:
     """An inventory's catalogue with the data tiers' services, where it has none of that name."""
     if own is None:
         return None
     named = {service["name"] for service in own}
-    added = data_tiers.services({tier for tier, hosts in tiers.items() if hosts})
+    added = data_tiers.services({tier for tier, hosts in tiers.items() if hosts}, flavour)
     return [*own, *(service for service in added if service["name"] not in named)]
 
 
@@ -303,13 +306,13 @@ def _resolved(
         ),
         "instance_units": [
             *values["fabric_instance_units"],
-            *(unit for tier, unit in data_tiers.UNITS.items() if tier in tiers),
+            *data_tiers.units(tiers, values),
         ],
         "certificates": [
             certificate(entry, host, values["fabric_address"])
             for entry in [
                 *values["fabric_certificates"],
-                *data_tiers.certificates(tiers),
+                *data_tiers.certificates(tiers, values),
                 *edge_tier.certificates(tiers, values),
             ]
         ],

@@ -12,7 +12,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from plugin_utils import mysql_accounts
 from plugin_utils.rules import parse_address
 
-from selvage.mysql import cluster, failover, gtid, promotion, servers
+from selvage.mysql import cluster, failover, flavours, gtid, promotion, servers
 
 PORT = 3306
 
@@ -149,10 +149,7 @@ def _told(
         words = promotion.WORDS[action.do].format(**vars(action))
         found = vars(action) | {"words": words, "position": ""}
         if action.do == "catch_up":
-            history = members[action.other].received
-            found["position"] = (
-                history.position() if isinstance(history, gtid.MariaHistory) else str(history)
-            )
+            found["position"] = members[action.other].received.position()
         return found
 
     steps = [told(step.action) for step in plan.steps]
@@ -171,6 +168,18 @@ def _server(look: Mapping[str, Any]) -> servers.Server:
         "seeding": False,
     }
     return servers.parse(member["name"], member["address"], PORT, said)
+
+
+def mysql_strangers(looks: Iterable[Mapping[str, Any]], flavour: str) -> list[str]:
+    """Who has data of the other flavour, a line for each; also one that does not run."""
+    titles = {each.name: each.title for each in flavours.ALL}
+    found = {look["item"]["name"]: look.get("said", {}).get("flavour") for look in looks}
+    return [
+        f"{name} has data of {titles[its]}, and mysql_flavour is {flavour}: set it to {its}, or "
+        "save what you need and move the data away"
+        for name, its in found.items()
+        if its not in (None, flavour)
+    ]
 
 
 def mysql_silent(looks: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -247,4 +256,5 @@ class FilterModule:
             "mysql_switchover": mysql_switchover,
             "mysql_settled": mysql_settled,
             "mysql_silent": mysql_silent,
+            "mysql_strangers": mysql_strangers,
         }

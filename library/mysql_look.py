@@ -62,6 +62,9 @@ said:
     data:
       description: Whether a database is in the data directory. Without, all below is missing.
       type: bool
+    flavour:
+      description: V(mariadb) or V(mysql), by the files of the data; null if there are none.
+      type: str
     seeding:
       description: Whether a seeding has begun and not ended.
       type: bool
@@ -82,6 +85,7 @@ said:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.selvage.mysql import flavours
 from ansible.module_utils.selvage.mysql.arguments import SOCKET
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -91,8 +95,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "int", "default": 10},
 }
 VARIABLES = (
-    *("version", "server_id", "read_only", "rpl_semi_sync_master_enabled"),
-    *("gtid_binlog_state", "gtid_slave_pos", "gtid_executed"),
+    *("version", "server_id", "read_only"),
+    *(flavour.semi_sync for flavour in flavours.ALL),
+    *(name for flavour in flavours.ALL for name in flavour.positions),
 )
 
 
@@ -103,6 +108,7 @@ def main() -> None:
     said: dict[str, Any] = {
         "problem": None,
         "data": any(is_database(path) for path in folder.iterdir()) if folder.is_dir() else False,
+        "flavour": flavours.of_files(path.name for path in folder.glob("*")),
         "seeding": any((folder / f"selvage-{mark}").exists() for mark in ("seeding", "seeded")),
     }
     if said["data"] and not said["seeding"]:
@@ -144,12 +150,11 @@ def ask(socket: str, user: str, timeout: int) -> dict[str, Any]:
             row["Variable_name"]: row["Value"]
             for row in rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
         }
-        mariadb = "mariadb" in variables["version"].lower()
         databases = [row["Database"] for row in rows("SHOW DATABASES")]
         cluster = rows("SELECT name FROM selvage.cluster") if "selvage" in databases else []
         return {
             "variables": variables,
-            "replication": rows(f"SHOW {'ALL SLAVES' if mariadb else 'REPLICA'} STATUS"),
+            "replication": rows(flavours.of(variables["version"]).status),
             "databases": databases,
             "cluster": cluster[0]["name"] if cluster else None,
         }

@@ -55,7 +55,7 @@ RETURN = "{}"
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.selvage.fields import Invalid
-from ansible.module_utils.selvage.mysql import accounts, acting, session
+from ansible.module_utils.selvage.mysql import acting, session
 from ansible.module_utils.selvage.mysql.arguments import SOCKET
 from ansible.module_utils.selvage.mysql.session import SqlError
 
@@ -74,8 +74,9 @@ def main() -> None:
     given = module.params
     try:
         with session.local(given["socket"], given["wait"] + 10) as own:
+            folder = Path(given["data_directory"])
             changed = acting.status(own) is not None and given["password"] != (
-                accounts.replica_password(read(Path(given["data_directory"])), "replication")
+                acting.source_password(own, lambda: read(folder))
             )
             if changed and not module.check_mode:
                 acting.log_in_by(own, given["password"], given["wait"])

@@ -14,12 +14,18 @@ MYSQL_PORT = 3306
 MYSQL_SEED_PORT = 4444
 # Role certificates has it on every host.
 AUTHORITY = "/etc/selvage/tls/ca.pem"
-# At shutdown they stop after the registrar has taken them out.
-UNITS = {"redis": "redis-server.service", "mysql": "mariadb.service"}
+TIERS = ("redis", "mysql")
+# By its flavour how MySQL's server reads a renewed certificate. Nothing of it may stand in the
+# binary log: in a replica's it would be a transaction of its own, which ends replication.
+MYSQL_LOADS = {
+    "mariadb": {"unit": "mariadb.service", "load": ["mariadb", "--execute=FLUSH LOCAL SSL"]},
+    "mysql": {"unit": "mysql.service", "load": ["mysql", "--execute=ALTER INSTANCE RELOAD TLS"]},
+}
 PROFILES = {"redis": "cache", "mysql": "database"}
-# Role mysql has no default for either: the first is the cluster's beginning, the second decides
-# between writes that wait and writes that may be lost.
+# The same for all members. Role mysql has no default for the last two: the one is the cluster's
+# beginning, the other decides between writes that wait and writes that may be lost.
 MYSQL_REQUIRED = {
+    "mysql_flavour": "name what all members run: mariadb, or mysql",
     "mysql_first_primary": "name the member that is primary until there is data",
     "mysql_semi_sync_without_replica": (
         "say what a commit does while no replica answers: go_on, or wait (roles/mysql/README.md)"
@@ -48,7 +54,7 @@ def tier_problems(tiers: Mapping[str, set[str]], values: Mapping[str, Values]) -
             text = f"{name}: {said.pop()} is none of MySQL's members, which are {', '.join(mysql)}"
             problems += [(host, text) for host in mysql]
     for host in {*redis, *mysql}:
-        made = {entry["name"] for entry in certificates(_of(host, tiers))}
+        made = {entry["name"] for entry in certificates(_of(host, tiers), values[host])}
         problems += [
             (host, f"fabric_certificates: {name} is the name of one that the fabric makes itself")
             for name in sorted(
@@ -58,14 +64,17 @@ def tier_problems(tiers: Mapping[str, set[str]], values: Mapping[str, Values]) -
     return problems
 
 
-def services(tiers: Collection[str]) -> list[dict[str, Any]]:
-    """What the fabric adds to the catalogue for its data tiers, so that applications find them."""
+def services(tiers: Collection[str], flavour: str) -> list[dict[str, Any]]:
+    """What the fabric adds to the catalogue for its data tiers, so that applications find them.
+
+    `flavour` is that of MySQL's members.
+    """
     found: list[dict[str, Any]] = []
     if "redis" in tiers:
         check = {"type": "redis", "user": "check", "ca": AUTHORITY}
         found += [_primary("redis", 6379, check), _replica("redis", 6380, check)]
     if "mysql" in tiers:
-        check = {"type": "mysql", "user": "haproxy_check"}
+        check = {"type": "mysql", "user": "haproxy_check", "flavour": flavour}
         found += [_primary("mysql", 3307, check), _replica("mysql", 3306, check)]
     return found
 
@@ -142,7 +151,15 @@ def rules(tiers: Collection[str], values: Values, mysql: Iterable[str]) -> list[
     return found
 
 
-def certificates(tiers: Collection[str]) -> list[dict[str, Any]]:
+def units(tiers: Collection[str], values: Values) -> list[str]:
+    """Those of its servers: at shutdown they stop after the registrar has taken them out."""
+    found = ["redis-server.service"] if "redis" in tiers else []
+    if "mysql" in tiers:
+        found.append(str(MYSQL_LOADS[values["mysql_flavour"]]["unit"]))
+    return found
+
+
+def certificates(tiers: Collection[str], values: Values) -> list[dict[str, Any]]:
     """The certificates of their servers, which the roles look for under these names.
 
     Each is for 127.0.0.1, too: that is where applications connect to, and the sidecar passes on.
@@ -153,8 +170,7 @@ def certificates(tiers: Collection[str]) -> list[dict[str, Any]]:
         # Its own role lets it load a new one: nobody else has the password.
         found.append({"name": "redis", "group": "redis", **here})
     if "mysql" in tiers:
-        # LOCAL: in a replica's log it would be a transaction of its own, which ends replication.
-        load = {"unit": "mariadb.service", "load": ["mariadb", "--execute=FLUSH LOCAL SSL"]}
+        load = MYSQL_LOADS.get(values["mysql_flavour"], {})
         found.append({"name": "mysql", "group": "mysql", **here, **load})
     return found
 

@@ -188,6 +188,7 @@ TYPES: Mapping[str, Callable[[object, str], object]] = {
         r"[0-9*/,-]+( [0-9a-zA-Z*/,-]+){4}", "five fields of crontab(5), such as '17 3 * * *'"
     ),
     "firewall": check_rules,
+    "flavour": _text("mariadb|mysql", "mariadb or mysql"),
     "folder": _folder,
     "group": _text(r"\S{1,250}", "the name of a group"),
     "host": _host,

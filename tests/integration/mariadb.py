@@ -1,8 +1,9 @@
-"""MariaDB servers on loopback, with TLS, each in a folder of its own."""
+"""Servers of MariaDB on loopback, with TLS, each in a folder of its own; mysqld.py has MySQL's."""
 
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import subprocess
 import tempfile
@@ -27,15 +28,25 @@ slave_parallel_threads = 4
 slave_parallel_mode = optimistic
 performance_schema = OFF
 """
-PACKAGE = Path(tempfile.mkdtemp(prefix="selvage-mariadb-package-"))
-atexit.register(shutil.rmtree, PACKAGE)
+PACKAGES = Path(tempfile.mkdtemp(prefix="selvage-sql-packages-"))
+atexit.register(shutil.rmtree, PACKAGES)
 
 
-class MariaDB(Program):
+class SqlServer(Program):
     """One server, read-only at each start; root comes in by the socket, as on a node."""
 
+    # What the flavours have each of their own.
+    settings: str
+    program: tuple[str, ...]
+    # Before root may write.
+    begin = ""
+    # How many commits wait for a replica.
+    waiting: str
+    # By which a former primary takes back what no replica has.
+    demoted: tuple[str, ...] = ()
+
     def __init__(self, number: int, tls: Path) -> None:
-        super().__init__("mariadb")
+        super().__init__(type(self).__name__.lower())
         self.number, self.tls = number, tls
         self.address = f"127.0.0.{number}"
         self.port = free_port()
@@ -43,7 +54,7 @@ class MariaDB(Program):
         self.socket = self.folder / "socket"
         self.options = self.folder / "my.cnf"
         self.options.write_text(
-            f"{SETTINGS}\nuser = root\ndatadir = {self.data}\nsocket = {self.socket}\n"
+            f"{self.settings}\nuser = root\ndatadir = {self.data}\nsocket = {self.socket}\n"
             f"pid_file = {self.folder}/pid\nport = {self.port}\nbind_address = {self.address}\n"
             f"server_id = {number}\nssl_ca = {tls}/ca.pem\n"
             f"ssl_cert = {tls}/{number}.pem\nssl_key = {tls}/{number}.key\n"
@@ -51,21 +62,31 @@ class MariaDB(Program):
 
     def install(self) -> None:
         """As Debian's package does, once: all new servers have the same data."""
-        if not (PACKAGE / "data").exists():
-            options = PACKAGE / "my.cnf"
-            options.write_text(f"{SETTINGS}\nuser = root\ndatadir = {PACKAGE}/data\n")
-            subprocess.run(
-                [
-                    *("mariadb-install-db", f"--defaults-file={options}"),
-                    *("--user=root", "--skip-test-db", "--disable-log-bin"),
-                ],
-                check=True,
-                capture_output=True,
-            )
-        shutil.copytree(PACKAGE / "data", self.data)
+        package = PACKAGES / type(self).__name__
+        if not (package / "data").exists():
+            package.mkdir()
+            options = package / "my.cnf"
+            options.write_text(f"{self.settings}\nuser = root\ndatadir = {package}/data\n")
+            self.make_data(options)
+        self.copy(package / "data")
+
+    def make_data(self, options: Path) -> None:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        """In which its client is found."""
+        return {**os.environ}
+
+    def table(self, file: str) -> bool:
+        """Whether it keeps in there by which password it logs in at its source."""
+        return False
+
+    def copy(self, data: Path) -> None:
+        """These data are its own."""
+        shutil.copytree(data, self.data)
 
     def start(self, *options: str) -> None:
-        self.run("mariadbd", f"--defaults-file={self.options}", *options)
+        self.run(*self.program, f"--defaults-file={self.options}", *options)
         wait_for(self.answers)
 
     def answers(self) -> bool:
@@ -83,6 +104,26 @@ class MariaDB(Program):
             input=statements.encode(),
             capture_output=True,
         )
+
+
+class MariaDB(SqlServer):
+    """Debian's."""
+
+    settings = SETTINGS
+    program = ("mariadbd",)
+    waiting = "Rpl_semi_sync_master_wait_sessions"
+    demoted = ("--init-rpl-role=SLAVE",)
+
+    def make_data(self, options: Path) -> None:
+        made_by(
+            *("mariadb-install-db", f"--defaults-file={options}"),
+            *("--user=root", "--skip-test-db", "--disable-log-bin"),
+        )
+
+
+def made_by(*command: str) -> None:
+    """It ends well."""
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def certificates(folder: Path, numbers: list[int], ca: str = "ca") -> None:

@@ -1,4 +1,4 @@
-"""Three MariaDB servers that replicate, a client that writes, and plans that are carried out."""
+"""Three servers that replicate, a client that writes, and plans that are carried out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mariadb import MariaDB, certificates
+from mariadb import SqlServer, certificates
 
 from programs import wait_for
 from selvage.mysql import acting, handover, servers, session
@@ -77,20 +77,21 @@ def load_pymysql() -> None:
 class Cluster:
     """db1 to db3; db1 is the first primary."""
 
-    def __init__(self, tls: Path) -> None:
+    def __init__(self, tls: Path, kind: type[SqlServer]) -> None:
         load_pymysql()
         certificates(tls, [1, 2, 3])
         self.tls = tls
-        self.members = {f"db{number}": MariaDB(number, tls) for number in (1, 2, 3)}
+        self.members = {f"db{number}": kind(number, tls) for number in (1, 2, 3)}
         self.written = 0
         first, *others = self.members.values()
         first.install()
         for other in others:
-            shutil.copytree(first.data, other.data)
+            other.copy(first.data)
         for member in self.members.values():
             member.start()
             member.sql(
-                """
+                member.begin
+                + """
                 SET SESSION sql_log_bin = 0;
                 CREATE USER replication@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL;
                 GRANT REPLICATION SLAVE ON *.* TO replication@'127.0.0.1';
@@ -130,14 +131,15 @@ class Cluster:
 
     def _said(self, name: str) -> servers.Server:
         from_disk = {"seeding": False, "data": True, "problem": None}
-        names = "'version', 'server_id', 'read_only', 'gtid_binlog_state', 'gtid_slave_pos'"
         member = self.members[name]
         try:
             with self.session(name) as own:
-                found = own.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+                names = ("version", "server_id", "read_only", own.flavour.semi_sync)
+                names += own.flavour.positions
+                found = own.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", names)
                 answer = {
                     "variables": {row["Variable_name"]: row["Value"] for row in found},
-                    "replication": own.rows("SHOW ALL SLAVES STATUS"),
+                    "replication": own.rows(own.flavour.status),
                     "databases": [row["Database"] for row in own.rows("SHOW DATABASES")],
                     "cluster": own.rows("SELECT name FROM selvage.cluster")[0]["name"],
                 }
@@ -212,7 +214,7 @@ class Cluster:
         own.stop()
         shutil.rmtree(own.data)
         other.stop()
-        shutil.copytree(other.data, own.data)
+        own.copy(other.data)
         for member in (own, other):
             member.start()
         with self.session(name) as fresh:
@@ -229,10 +231,8 @@ class Cluster:
     @contextmanager
     def writing(self) -> Iterator[dict[str, Any]]:
         """A client with some 500 writes in a second; at the end, what was acknowledged to it."""
-        places = [
-            {"host": one.address, "port": one.port, "user": "shop", "password": "secret"}
-            for one in self.members.values()
-        ]
+        shop = {"user": "shop", "password": "secret", "ssl_ca": f"{self.tls}/ca.pem"}
+        places = [{"host": one.address, "port": one.port} | shop for one in self.members.values()]
         result: dict[str, Any] = {}
         self.written += 1_000_000
         with subprocess.Popen(
@@ -284,6 +284,7 @@ class Breaking(Session):
 
     def __init__(self, inner: Session, counter: list[int], error: type[BaseException]) -> None:
         self._inner, self._counter, self._error = inner, counter, error
+        self.flavour = inner.flavour
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
         if "IS_USED_LOCK" not in statement and "SHOW" not in statement:

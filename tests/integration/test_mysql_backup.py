@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from mariadb import MariaDB
 from mysql_members import Cluster
 from stored import backed_up, place
 
@@ -24,7 +25,7 @@ GRANT SELECT ON selvage.* TO backup@localhost;
 
 @pytest.fixture
 def cluster(tmp_path):
-    made = Cluster(tmp_path)
+    made = Cluster(tmp_path, MariaDB)
     made.members["db1"].sql(ACCOUNT)
     made.settle()
     try:

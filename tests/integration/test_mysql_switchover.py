@@ -104,10 +104,10 @@ def test_the_two_prepare_at_the_same_time(cluster):
         """It forgets its source once the other one has a new one."""
 
         def __init__(self, inner):
-            self._inner = inner
+            self._inner, self.flavour = inner, inner.flavour
 
         def rows(self, statement, *values):
-            if statement == "RESET SLAVE ALL":
+            if statement == "RESET REPLICA ALL":
                 wait_for(has_a_source)
             return self._inner.rows(statement, *values)
 

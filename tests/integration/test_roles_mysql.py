@@ -7,12 +7,12 @@ import signal
 from contextlib import suppress
 
 import pytest
-from mariadb import MariaDB, certificates
+from mariadb import MariaDB, SqlServer, certificates
 from roles import ROLES, TwoRoles
 
 from programs import wait_for
 from selvage import checks
-from selvage.mysql import wire
+from selvage.mysql import flavours, wire
 from selvage.registrar import replication
 from selvage.registrar.settings import CheckSettings
 from selvage.system.conversation import over_tcp
@@ -38,16 +38,21 @@ START SLAVE;
 class Database(TwoRoles):
     """Two servers, of which the first is primary, and their services behind HAProxy."""
 
+    kind: type[SqlServer] = MariaDB
+    flavour = flavours.MARIADB
+    accounts = ACCOUNTS
+    plugin = "mysql_native_password"
+
     def __init__(self, fabric, tls):
         super().__init__(fabric)
         certificates(tls, [1, 2])
-        self.one, self.two = MariaDB(1, tls), MariaDB(2, tls)
+        self.one, self.two = self.kind(1, tls), self.kind(2, tls)
 
     def start(self):
         for server in (self.one, self.two):
             server.install()
             server.start()
-            server.sql(ACCOUNTS)
+            server.sql(server.begin + self.accounts)
         self.one.sql("SET GLOBAL read_only = 0")
         self.follow(self.two, self.one)
         self.services = {
@@ -55,6 +60,7 @@ class Database(TwoRoles):
                 role,
                 mode="tcp",
                 check={"type": "mysql", "role": role, "user": "haproxy_check", "interval": "1s",
+                       "flavour": self.flavour.name,
                        "timeout": "2s" if role == "primary" else "1m", "rise": 1, "fall": 1},
             )
             for role in ROLES
@@ -64,15 +70,15 @@ class Database(TwoRoles):
             for server in (self.one, self.two):
                 self.fabric.register(f"{server.address}:{server.port}", service=role)
 
-    @staticmethod
-    def follow(replica, primary, more=""):
+    def follow(self, replica, primary, more=""):
         replica.sql("STOP SLAVE;" + FOLLOW.format(primary=primary, more=more))
 
     def answers(self, role):
         """Whether the server is read-only whom a client of this service comes to."""
         with suppress(OSError), over_tcp("127.0.0.1", self.services[role], 20.0) as conversation:
-            assert "MariaDB" in wire.version(conversation.parsed(wire.parse)[1])
-            conversation.send(wire.login("haproxy_check", "mysql_native_password"))
+            version = wire.version(conversation.parsed(wire.parse)[1])
+            assert flavours.of(version) is self.flavour
+            conversation.send(wire.login("haproxy_check", self.plugin))
             assert not wire.asks_for_another_way(conversation.parsed(wire.parse)[1])
             conversation.send(wire.query("SELECT @@global.read_only") + wire.QUIT)
             for _ in range(4):

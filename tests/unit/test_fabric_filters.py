@@ -167,6 +167,8 @@ def test_members_of_a_data_tier_announce_both_roles():
         ("redis-replica", 7000),
     ]
     assert mine["instance_units"] == ["redis-server.service", "mariadb.service"]
+    other = with_data(**{name: {"mysql_flavour": "mysql"} for name in ("zk1", "zk2")})
+    assert "mysql.service" in other["hosts"]["zk1"]["instance_units"]
     TYPES["instances"](mine["instances"], "fabric_instances")
     TYPES["catalogue"](mine["services"], "fabric_services")
 
@@ -209,6 +211,16 @@ def test_data_tiers_have_certificates_of_the_fabrics_ca():
             {},
             {"zk1": {"mysql_semi_sync_without_replica": "perhaps"}},
             "zk1: mysql_semi_sync_without_replica: expected go_on or wait",
+        ),
+        (
+            {},
+            {name: {"mysql_flavour": "percona"} for name in ("zk1", "zk2")},
+            "zk1, zk2: mysql_flavour: expected mariadb or mysql, got percona",
+        ),
+        (
+            {},
+            {"zk2": {"mysql_flavour": "mysql"}},
+            "zk1, zk2: mysql_flavour: mariadb here, mysql",
         ),
         ({}, {"zk1": {"mysql_server_id": 4}}, "zk2: mysql_server_id: zk1 has 4 too"),
         ({}, {"zk1": {"mysql_server_id": None}}, "zk1: mysql_server_id: is required"),

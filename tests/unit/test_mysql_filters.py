@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import yaml
 from ansible_modules import ROOT
@@ -301,35 +296,9 @@ def test_every_password_of_the_role_is_kept_out_of_logs():
     assert all(option["no_log"] is True for option in named.values())
 
 
-def test_the_role_names_bad_input_in_one_line_and_shows_no_password(tmp_path):
-    """Before it asks or changes anything."""
-    secret = "too-short-one"
-    variables = {
-        "mysql_members": [MEMBERS[0], {**MEMBERS[1], "id": 1}],
-        "mysql_server_id": 1,
-        "mysql_first_primary": "db1",
-        "mysql_semi_sync_without_replica": "go_on",
-        "mysql_replication_passwords": ["replication-secret"],
-        "mysql_backup_passwords": [secret],
-        "mysql_monitor_passwords": ["monitor-secret-of-its-own"],
-        **{f"mysql_tls_{file}": "/nonexistent" for file in ("ca", "cert", "key")},
-        "mysql_users": [{"name": "shop", "passwords": [secret + "!"], "privileges": {}}],
-    }
-    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["mysql"], "vars": variables}]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
-    program = Path(sys.executable).with_name("ansible-playbook")
-    ended = subprocess.run(
-        [program, "-i", "localhost,", "-c", "local", "-v", tmp_path / "play.yml"],
-        cwd=ROOT,
-        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
-        capture_output=True,
-        text=True,
-    )
-    told = ended.stdout + ended.stderr
-    assert ended.returncode == 2
-    assert (
-        "mysql_members: id 1 is there twice; "
-        "mysql_backup_passwords[0]: 16 to 32 letters, digits and _.:,+/=@%^~- (not shown); "
-        "mysql_users[0].passwords[0]: 16 to 32 letters"
-    ) in told
-    assert secret not in told
+def test_data_of_the_other_flavour_are_named_whether_their_server_runs_or_not():
+    looks = [answer(1, {**STOPPED, "flavour": "mysql"}), answer(2, {**BARE, "flavour": None})]
+    assert mysql.mysql_strangers(looks, "mysql") == []
+    (line,) = mysql.mysql_strangers(looks, "mariadb")
+    assert line.startswith("db1 has data of MySQL, and mysql_flavour is mariadb: set it to mysql,")
+    assert mysql.mysql_strangers([{"item": MEMBERS[0], "msg": "out of reach"}], "mysql") == []

@@ -1,4 +1,7 @@
-"""By which passwords an account lets in; servers are told hashes, and nothing else. Pure."""
+"""By which passwords an account lets in; servers are told hashes, and nothing else. Pure.
+
+What is about hashes is MariaDB's; dual_passwords.py has MySQL's.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class Account:
 
     name: str
     host: str
-    hashes: tuple[str, ...] = field(repr=False)
+    passwords: tuple[str, ...] = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.name}@{self.host}"
@@ -32,11 +35,11 @@ class Account:
 
 @dataclass(frozen=True)
 class Change:
-    """A statement for the server, and how many passwords let in before and after it."""
+    """Statements for the server, and how many passwords let in before and after them."""
 
     account: Account
-    statement: str
-    values: tuple[str, ...] = field(repr=False)
+    # Each with its values.
+    statements: tuple[tuple[str, tuple[str, ...]], ...] = field(repr=False)
     before: int
     after: int
     new: int
@@ -60,10 +63,7 @@ def hashed(password: str) -> str:
 
 def parse(given: Sequence[Mapping[str, Any]]) -> list[Account]:
     """Accounts with name, host and passwords."""
-    return [
-        Account(each["name"], each["host"], tuple(hashed(one) for one in each["passwords"]))
-        for each in given
-    ]
+    return [Account(each["name"], each["host"], tuple(each["passwords"])) for each in given]
 
 
 def in_force(privileges: str) -> tuple[str, ...]:
@@ -84,16 +84,16 @@ def change(account: Account, privileges: str | None, *, exact: bool) -> Change |
     `privileges` are None where there is no such account.
     """
     before = () if privileges is None else in_force(privileges)
-    new = [one for one in account.hashes if one not in before]
-    after = [*account.hashes, *([] if exact else [o for o in before if o not in account.hashes])]
+    wanted = [hashed(password) for password in account.passwords]
+    new = [one for one in wanted if one not in before]
+    after = [*wanted, *([] if exact else [one for one in before if one not in wanted])]
     if {*before} == {*after}:
         return None
     ways = " OR ".join([f"{_NATIVE} USING %s"] * len(after))
     verb = "CREATE USER IF NOT EXISTS" if privileges is None else "ALTER USER"
     return Change(
         account,
-        f"{verb} %s@%s IDENTIFIED VIA {ways}",
-        (account.name, account.host, *after),
+        ((f"{verb} %s@%s IDENTIFIED VIA {ways}", (account.name, account.host, *after)),),
         len(before),
         len(after),
         len(new),

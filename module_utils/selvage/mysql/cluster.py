@@ -155,7 +155,7 @@ def need(server: Server, primary: Server) -> Need:
     if server.seeding:
         return Need("seed", f"an interrupted seeding of {server.name} starts over")
     if server.version and (
-        server.mariadb != primary.mariadb or server.version < (primary.version or ())
+        server.flavour != primary.flavour or server.version < (primary.version or ())
     ):
         return Need(
             "refuse",
@@ -188,6 +188,8 @@ def need(server: Server, primary: Server) -> Need:
         )
     if not (replication.receiving and replication.applying):
         return Need("start", f"replication on {server.name} is stopped, without an error")
+    if server.waits:
+        return Need("replicate", f"{server.name} replicates, and waits for replicas of its own")
     lag = "an unknown time" if replication.lag_s is None else f"{replication.lag_s} s"
     return Need("keep", f"{server.name} replicates, {lag} behind")
 
@@ -214,4 +216,4 @@ def unknown_data(server: Server) -> str:
 
 def _version(server: Server) -> str:
     numbers = ".".join(map(str, server.version or ()))
-    return f"{'MariaDB' if server.mariadb else 'MySQL'} {numbers}"
+    return f"{server.flavour.title} {numbers}"

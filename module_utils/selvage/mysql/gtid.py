@@ -118,7 +118,8 @@ class GtidSet:
     def __bool__(self) -> bool:
         return bool(self.sources)
 
-    def __str__(self) -> str:
+    def position(self) -> str:
+        """Who has come to there has all of it."""
         return ",".join(f"{source}:{_text(each)}" for source, each in sorted(self.sources.items()))
 
 

@@ -84,7 +84,7 @@ def give(connect: Connect, taker: Source, token: str, limits: Limits) -> float:
         flags = Flags(own, token)
         flags.raise_("here")
         flags.wait("ready", "", limits.ready_s, f"{taker.name} is not ready to take over")
-        semi_sync = bool(own.value("@@GLOBAL.rpl_semi_sync_master_enabled"))
+        semi_sync = bool(own.value(f"@@GLOBAL.{own.flavour.semi_sync}"))
         begun = time.monotonic()
         try:
             acting.read_only(own, limits.pause_s)
@@ -108,6 +108,8 @@ def give(connect: Connect, taker: Source, token: str, limits: Limits) -> float:
             limits.answer_s,
             lambda: f"{taker.name} does not say that it writes",
         )
+        # Its own threads would wait for replicas of its own. No client waits: MySQL takes a second.
+        acting.wait_for_replica(own, False)
         return paused
 
 
@@ -127,15 +129,15 @@ def take(
         flags = Flags(there, token)
         flags.wait("here", "", limits.ready_s, f"nobody hands over on {giver.name}")
         # What is far behind would stop writes for long.
-        acting.catch_up(own, str(there.value("@@GLOBAL.gtid_binlog_pos")), limits.ready_s)
+        acting.catch_up(own, str(there.value(there.flavour.committed)), limits.ready_s)
         flags.raise_("ready")
         flags.wait("stopped", "here", limits.answer_s, f"{giver.name} does not stop to write")
         try:
             if not there.value("@@GLOBAL.read_only"):
                 raise NotDoneError(f"{giver.name} still writes")
-            acting.catch_up(own, str(there.value("@@GLOBAL.gtid_binlog_pos")), limits.pause_s)
+            acting.catch_up(own, str(there.value(there.flavour.committed)), limits.pause_s)
             acting.forget(own)
-            own.rows("SET GLOBAL rpl_semi_sync_master_enabled = ON")
+            acting.wait_for_replica(own, True)
             flags.raise_("applied")
             flags.wait("go", "here", limits.answer_s, f"{giver.name} does not let it write")
         except Exception as error:

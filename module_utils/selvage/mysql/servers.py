@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..fields import Invalid
-from . import gtid
+from . import flavours, gtid
+from .flavours import Flavour
 from .gtid import History
 
 # Whoever has others holds somebody's data. `selvage` holds the cluster's name.
@@ -66,11 +67,13 @@ class Server:
     problem: str | None = None
     # Its data are none yet: a seeding was interrupted.
     seeding: bool = False
-    mariadb: bool = True
+    flavour: Flavour = flavours.MARIADB
     # None where no server runs yet.
     version: tuple[int, int] | None = None
     server_id: int = 0
     read_only: bool = True
+    # Its commits wait for a replica.
+    waits: bool = False
     # Which cluster its data belong to; None for a server that is new, and for other people's data.
     cluster: str | None = None
     databases: tuple[str, ...] = ()
@@ -128,7 +131,7 @@ def _parse(name: str, address: str, port: int, said: Mapping[str, Any]) -> Serve
     match = _VERSION.match(variables["version"])
     if match is None:
         raise Invalid(f"version {variables['version']!r:.80}")
-    mariadb = "mariadb" in variables["version"].lower()
+    flavour = flavours.of(variables["version"])
     rows = said["replication"]
     if len(rows) > 1:
         raise Invalid(f"it replicates from {len(rows)} sources, and a member has one")
@@ -136,28 +139,26 @@ def _parse(name: str, address: str, port: int, said: Mapping[str, Any]) -> Serve
         name,
         address,
         port,
-        mariadb=mariadb,
+        flavour=flavour,
         version=(int(match[1]), int(match[2])),
         server_id=int(variables["server_id"]),
-        read_only=str(variables["read_only"]) in ("1", "ON"),
+        read_only=_is_on(variables["read_only"]),
+        waits=_is_on(variables.get(flavour.semi_sync, "OFF")),
         cluster=said["cluster"],
         databases=tuple(sorted(each for each in said["databases"] if each not in SYSTEM_DATABASES)),
-        history=(
-            gtid.mariadb(variables["gtid_binlog_state"], variables["gtid_slave_pos"])
-            if mariadb
-            else gtid.mysql(variables["gtid_executed"])
-        ),
-        replication=replication(rows[0], mariadb=mariadb) if rows else None,
+        history=flavour.history(*(variables[name] for name in flavour.positions)),
+        replication=replication(rows[0], flavour) if rows else None,
     )
 
 
-def replication(row: Mapping[str, Any], *, mariadb: bool) -> Replication:
-    """One row of `SHOW ALL SLAVES STATUS`, `SHOW SLAVE STATUS` or `SHOW REPLICA STATUS`."""
+def _is_on(value: object) -> bool:
+    return str(value) in ("1", "ON")
+
+
+def replication(row: Mapping[str, Any], flavour: Flavour) -> Replication:
+    """One row of what that flavour says of its sources."""
     row = {_RENAMED.get(key, key): value for key, value in row.items()}
     io, lag = row["Replica_IO_Running"], row["Seconds_Behind_Source"]
-    received = (
-        gtid.mariadb(row["Gtid_IO_Pos"] or "") if mariadb else gtid.mysql(row["Retrieved_Gtid_Set"])
-    )
     return Replication(
         source=row["Source_Host"],
         port=int(row["Source_Port"]),
@@ -167,7 +168,7 @@ def replication(row: Mapping[str, Any], *, mariadb: bool) -> Replication:
         lag_s=None if lag in (None, "NULL") else int(lag),
         error=_error(row, "SQL") or _error(row, "IO", but=_PASSING | _NO_ENTRY),
         no_entry=_error(row, "IO", only=_NO_ENTRY),
-        received=received,
+        received=flavour.history(row[flavour.received] or ""),
     )
 
 

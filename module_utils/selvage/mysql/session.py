@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from . import flavours
+
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
@@ -45,6 +47,7 @@ class Session:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.flavour = flavours.of(str(connection.get_server_info()))
 
     def rows(self, statement: str, *values: object) -> list[dict[str, Any]]:
         """What the server answers; raises `SqlError`."""
@@ -70,9 +73,9 @@ class Session:
 @contextmanager
 def local(socket: str, timeout_s: int) -> Iterator[Session]:
     """As root, whom the server knows by the user of the process."""
-    # What a replica is told of its source has a password in it.
-    quiet = "SET SESSION sql_log_off = 1, SESSION slow_query_log = 0"
-    with _connected(timeout_s, unix_socket=socket, user="root", init_command=quiet) as session:
+    with _connected(timeout_s, unix_socket=socket, user="root") as session:
+        # What a replica is told of its source has a password in it.
+        session.rows(session.flavour.quiet)
         yield session
 
 

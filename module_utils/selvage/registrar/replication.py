@@ -12,7 +12,7 @@ from typing import Final
 
 from ..checks import CheckResult, failed, one_line
 from ..fields import Invalid
-from ..mysql import gtid, servers, wire
+from ..mysql import flavours, gtid, servers, wire
 from ..redis import facts, resp
 from ..system.conversation import Conversation, over_socket, over_tcp
 from .settings import CheckSettings
@@ -86,10 +86,10 @@ def mysql(check: CheckSettings) -> CheckResult:
     """Ask this host's MariaDB or MySQL as the daemon's own user, whom the socket proves."""
     try:
         with over_socket(check.socket, check.timeout_s) as conversation:
-            mariadb = "mariadb" in _login(conversation, check.user or "").lower()
-            statement = "SHOW ALL SLAVES STATUS" if mariadb else "SHOW REPLICA STATUS"
-            sources = _query(conversation, statement)
-            (told,) = _query(conversation, f"SELECT {_TOLD + (_POSITIONS if mariadb else '')}")
+            flavour = flavours.of(_login(conversation, check.user or ""))
+            sources = _query(conversation, flavour.status)
+            more = _POSITIONS if flavour is flavours.MARIADB else ""
+            (told,) = _query(conversation, f"SELECT {_TOLD}{more}")
             conversation.send(wire.QUIT)
             return judge_mysql(sources, told, check.role, check.max_lag_s)
     except wire.RefusedError as error:
@@ -146,7 +146,7 @@ def judge_mysql(
     mariadb = "server_id" in told
     lags = []
     for row in sources:
-        replication = servers.replication(row, mariadb=mariadb)
+        replication = servers.replication(row, flavours.MARIADB if mariadb else flavours.MYSQL)
         if not replication.runs:
             return CheckResult(False, one_line(_stopped(replication), _error(row).encode()))
         lags.append(replication.lag_s)

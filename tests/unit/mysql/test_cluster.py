@@ -9,6 +9,7 @@ from clusters import NAMES, fresh, history, replica, server, silent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selvage.mysql import flavours
 from selvage.mysql.cluster import New, Primary, Unclear, find_primary, need
 
 WRITER = server("db1", read_only=False)
@@ -143,7 +144,7 @@ def test_the_inventory_decides_nothing_once_there_is_data(made, first, other):
         (server("db2", cluster="two"), "refuse", "of the cluster two"),
         (server("db2", cluster=None), "refuse", "which no cluster of Selvage wrote"),
         (server("db2", version=(10, 6)), "refuse", "MariaDB 10.6"),
-        (server("db2", mariadb=False, version=(11, 8)), "refuse", "MySQL 11.8"),
+        (server("db2", flavour=flavours.MYSQL, version=(11, 8)), "refuse", "MySQL 11.8"),
         (
             server("db2", history=history(s1=9, s2=4), replication=replica("db1")),
             "refuse",

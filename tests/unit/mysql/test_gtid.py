@@ -47,11 +47,11 @@ def test_sets_of_mysql_behave_as_sets(one, other):
 
 @given(transactions)
 def test_a_set_of_mysql_reads_what_it_writes(pairs):
-    assert gtid.mysql(str(mysql_set(pairs))) == mysql_set(pairs)
+    assert gtid.mysql(mysql_set(pairs).position()) == mysql_set(pairs)
 
 
 def test_intervals_that_touch_are_one():
-    assert str(gtid.mysql(f"{A}:3-5:1-2:7,\n{A}:6")) == f"{A}:1-7"
+    assert gtid.mysql(f"{A}:3-5:1-2:7,\n{A}:6").position() == f"{A}:1-7"
 
 
 def test_tags_are_sources_of_their_own():

@@ -7,7 +7,7 @@ from clusters import ROW, SAID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selvage.mysql import gtid, servers
+from selvage.mysql import flavours, gtid, servers
 
 A = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 
@@ -19,7 +19,7 @@ def parse(**more):
 def test_a_replica_of_mariadb():
     server = parse()
     assert server.problem is None
-    assert (server.mariadb, server.version, server.server_id) == (True, (10, 11), 2)
+    assert (server.flavour, server.version, server.server_id) == (flavours.MARIADB, (10, 11), 2)
     assert (server.read_only, server.cluster, server.databases) == (True, "one", ("shop",))
     assert server.history == gtid.mariadb("0-1-10,0-2-3")
     assert server.replication.runs
@@ -41,10 +41,10 @@ def test_a_replica_of_mysql():
     }
     variables = {"version": "9.7.1", "server_id": 2, "read_only": 1, "gtid_executed": f"{A}:1-5"}
     server = parse(replication=[row], variables=variables)
-    assert (server.mariadb, server.version) == (False, (9, 7))
+    assert (server.flavour, server.version) == (flavours.MYSQL, (9, 7))
     assert (server.replication.applying, server.replication.lag_s) == (False, None)
     assert server.replication.error == "1062: Duplicate entry '1'"
-    assert str(server.received) == f"{A}:1-9"
+    assert server.received.position() == f"{A}:1-9"
 
 
 def test_a_source_that_is_away_is_no_error():
@@ -102,3 +102,9 @@ def test_whatever_a_server_says_ends_in_a_server(key, value):
         if key in place:
             place[key] = value
     assert servers.parse("db2", "198.18.0.2", 3306, said).name == "db2"
+
+
+def test_a_directory_tells_whose_data_it_has():
+    assert flavours.of_files(["ibdata1", "mysql", "aria_log_control"]) == "mariadb"
+    assert flavours.of_files(["ibdata1", "mysql", "mysql.ibd"]) == "mysql"
+    assert flavours.of_files(["lost+found"]) is None
