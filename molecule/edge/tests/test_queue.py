@@ -77,8 +77,9 @@ def test_a_deployment_replaces_workers_one_by_one_and_loses_no_job():
     done = playbook(INVENTORY, "celery.yml", *PLAY)
     assert done.rc == 0, done.output
     assert sorted(done.changed) == [*HOSTS]
-    again = playbook(INVENTORY, "celery.yml", *PLAY)
-    assert (again.rc, again.changed) == (0, []), again.output
+    # What the other tests expect.
+    back = playbook(INVENTORY, "celery.yml")
+    assert (back.rc, sorted(back.changed)) == (0, [*HOSTS]), back.output
     print(f"jobs during a deployment: {len(places)}, done {sum(runs_of(places))} times")
     assert supervisors() == before
 
