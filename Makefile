@@ -128,16 +128,18 @@ $(VENV_READY): requirements.txt
 	@touch $@
 
 build/.packages:
-	@echo "Installing Debian's ZooKeeper, HAProxy, keepalived, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx (about a minute, once)"
+	@echo "Installing Debian's ZooKeeper, HAProxy, keepalived, Celery, the programs of MariaDB and Redis, mmdebstrap, and fetching its Nginx and Supervisor (about a minute, once)"
 	@$(SUDO) apt-get update -qq
 	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
 	  default-jre-headless haproxy mmdebstrap zookeeper redis-tools \
 	  mariadb-backup mariadb-client mariadb-server-core openssl python3-pymysql socat \
-	  curl fping iproute2 keepalived
-	@rm -rf build/nginx && mkdir -p build/nginx
-	@# Its package would start a server: it is extracted, not installed.
+	  curl fping iproute2 keepalived python3-celery python3-kazoo python3-redis
+	@# Their packages would start servers: they are extracted, not installed.
+	@rm -rf build/nginx build/supervisor && mkdir -p build/nginx build/supervisor
 	@cd build/nginx && apt-get download -qq -o APT::Sandbox::User=root nginx nginx-common \
 	  && for package in *.deb; do dpkg-deb --extract "$$package" .; done && rm *.deb
+	@cd build/supervisor && apt-get download -qq -o APT::Sandbox::User=root supervisor \
+	  && dpkg-deb --extract *.deb . && rm *.deb
 	@touch $@
 
 # Extracted, not installed: nothing in it is ever booted.

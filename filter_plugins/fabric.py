@@ -48,10 +48,9 @@ def fabric_map(
 
     `hosts` are those of the run; one of them has to be in a fabric, and all of them in the same.
     `settings` and `instead` are playbooks/vars/fabric.yml. The result has `problems`, one line
-    each, and without any `members`, `sidecars`, `ensemble`, `redis`, `mysql`,
-    `edge_address`, `witnesses`, `controllers`, the
-    fabric's `name`, the host of its CA as `authority`, and `hosts` by name. It has no secret: those
-    are judged alone.
+    each, and without any `members`, `sidecars`, `nginx`, `ensemble`, `redis`, `mysql`,
+    `edge_address`, `witnesses`, `controllers`, the fabric's `name`, the host of its CA as
+    `authority`, and `hosts` by name. It has no secret: those are judged alone.
     """
     try:
         group = fabric_of(hostvars, groups, hosts, settings)
@@ -120,6 +119,7 @@ def fabric_map(
     return {
         "problems": [],
         "members": [*nodes.values()],
+        "nginx": [nodes[host] for host in sorted(tiers["nginx"])],
         "sidecars": [nodes[host] for host in sidecars],
         "ensemble": ensemble,
         "redis": [nodes[host] for host in sorted(tiers["redis"])],
@@ -270,6 +270,7 @@ def _resolved(
                 *(f"__fabric_{tier}" for tier in tiers),
                 *(["__fabric_sidecars"] if sidecar else []),
                 *(["__fabric_announcing"] if tiers & ANNOUNCING else []),
+                *(["__fabric_celery"] if values["celery_applications"] is not None else []),
                 *(["__fabric_certified"] if authority else []),
                 *(["__fabric_authority"] if authority == host else []),
             }

@@ -163,20 +163,30 @@ options:
             description: How long a server may be silent.
             type: str
       breaker:
-        description: The circuit breaker, which watches real traffic. Off without C(observe).
+        description:
+          - The circuit breaker, which takes a server out by what real traffic says of it, until its
+            check succeeds again. Off without C(errors), and refused without C(max_connections).
         type: dict
         suboptions:
+          errors:
+            description: The number of errors in a row that open it.
+            type: int
           observe:
-            description: What counts as an error; V(layer7) needs mode http.
+            description:
+              - What is an error. V(layer4) is a connection that fails; V(layer7) is also an answer
+                that is late or 5xx, and needs mode http, where it is the default.
             type: str
             choices: [layer4, layer7]
-          error_limit:
-            description: The number of errors in a row that trips the breaker. By default 10.
+          queue:
+            description:
+              - How many requests may wait for a free connection; others get 503. By default 100.
             type: int
-          on_error:
-            description: What happens to the server then. By default V(mark-down).
+          wait:
+            description: For how long each of them waits. By default V(500ms).
             type: str
-            choices: [mark-down, fastinter, fail-check, sudden-death]
+          slow_start:
+            description: How long a server that comes up has a growing share. By default V(0s).
+            type: str
       drain:
         description: How long a server that leaves may keep its sessions.
         type: str
@@ -479,12 +489,11 @@ CHECK = {
     "flavour": {"type": "str", "choices": ["mariadb", "mysql"]},
 }
 BREAKER = {
+    "errors": {"type": "int"},
     "observe": {"type": "str", "choices": ["layer4", "layer7"]},
-    "error_limit": {"type": "int"},
-    "on_error": {
-        "type": "str",
-        "choices": ["mark-down", "fastinter", "fail-check", "sudden-death"],
-    },
+    "queue": {"type": "int"},
+    "wait": {"type": "str"},
+    "slow_start": {"type": "str"},
 }
 TIMEOUTS = {"connect": {"type": "str"}, "client": {"type": "str"}, "server": {"type": "str"}}
 SERVICE = {

@@ -66,6 +66,11 @@ def host_problems(values: Values, tiers: set[str]) -> list[str]:
             f"fabric_instances: nothing announces them here; only the hosts of the group"
             f" {values['fabric_services_group']} announce instances"
         )
+    if values["celery_applications"] is not None and "services" not in tiers:
+        problems.append(
+            f"celery_applications: nobody runs them here; only the hosts of the group"
+            f" {values['fabric_services_group']} run applications"
+        )
     problems += edge_tier.edge_problems(values, tiers, subscriptions(values))
     return problems + _port_problems(values, tiers)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
-from plugin_utils import edge_address
+from plugin_utils import celery, edge_address
 from plugin_utils.residency import COUNTRY
 from plugin_utils.rules import check_rules
 from plugin_utils.secrets import LENGTHS, check_secret
@@ -172,6 +172,7 @@ def _texts(pattern: str, expected: str) -> Callable[[object, str], object]:
 TYPES: Mapping[str, Callable[[object, str], object]] = {
     "address": _address,
     "addresses": edge_address.check_addresses,
+    "applications": celery.applications,
     "authority": _authority,
     "back_after": edge_address.check_back_after,
     "backup_form": _text("physical|logical", "physical or logical"),

@@ -15,6 +15,8 @@ sys.path.append(str(ROOT))
 from plugin_utils import nginx  # noqa: E402  # the role's filters are outside of the tests' path
 
 ROLE = ROOT / "roles" / "nginx"
+sys.path.append(str(ROLE / "files"))
+import ticket_keys as ticket_keys  # noqa: E402  # likewise
 
 
 def templates() -> jinja2.Environment:

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -250,11 +251,16 @@ class HAProxy(Program):
 
 
 class Instance:
-    """An application: answers its name, and its health at /health."""
+    """An application: answers its name, and its health at /health.
+
+    With `status` 0 it hangs up without an answer. `asked` counts what it was asked, by method.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.healthy = True
+        self.status = 200
+        self.asked: Counter[str] = Counter()
         self.release = threading.Event()
         self.release.set()
         self.checks = 0
@@ -269,12 +275,20 @@ class Instance:
                     instance.checks += 1
                     status, body = (200 if instance.healthy else 503), b""
                 else:
+                    instance.asked[self.command] += 1
                     instance.release.wait(600)
-                    status, body = 200, instance.name.encode()
+                    status, body = instance.status, instance.name.encode()
+                if not status:
+                    self.close_connection = True
+                    return
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.do_GET()
 
             def log_message(self, *_: object) -> None:
                 pass

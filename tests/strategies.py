@@ -65,7 +65,20 @@ def definitions(draw):
     if kind == "http":
         check["type"] = "http"
     observes = ["layer4", "layer7"] if mode == "http" else ["layer4"]
-    on_errors = ["mark-down", "fastinter", "fail-check", "sudden-death"]
+    breakers = st.fixed_dictionaries(
+        {
+            "max_connections": st.just(1_000_000),
+            "breaker": st.fixed_dictionaries(
+                {"errors": st.integers(1, 10)},
+                optional={
+                    "observe": st.sampled_from(observes),
+                    "queue": st.integers(1, 1_000_000),
+                    "wait": st.sampled_from(["10ms", "1s"]),
+                    "slow_start": st.sampled_from(["0s", "1m"]),
+                },
+            ),
+        }
+    )
     return {
         "mode": mode,
         "check": check,
@@ -76,13 +89,6 @@ def definitions(draw):
                 max_connections=st.integers(1, 1_000_000),
                 drain=durations,
                 timeouts=optional(connect=durations, client=durations, server=durations),
-                breaker=st.fixed_dictionaries(
-                    {"observe": st.sampled_from(observes)},
-                    optional={
-                        "error_limit": st.integers(1, 1_000),
-                        "on_error": st.sampled_from(on_errors),
-                    },
-                ),
                 guards=optional(
                     allow_empty=st.booleans(),
                     min_servers=st.integers(1, 4),
@@ -91,6 +97,7 @@ def definitions(draw):
                 zone=optional(others=st.sampled_from(["equal", "backup", "weighted"])),
             )
         ),
+        **(draw(st.just({}) | breakers) if "role" not in check else {}),
     }
 
 

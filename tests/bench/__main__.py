@@ -14,7 +14,7 @@ from pathlib import Path
 
 import kazoo
 
-from . import churn, flood, latency, nodes, playbook, scale, trace
+from . import churn, flood, latency, nodes, playbook, scale, slow_clients, trace
 from .common import FULL, QUICK, Bench, bench
 from .report import table
 from .sides import NAIVE, OURS
@@ -25,6 +25,7 @@ _MEASUREMENTS: dict[str, Callable[[Bench], dict[str, dict[str, object]]]] = {
     "fleet": churn.measure_fleet,
     "scale": scale.measure,
     "flood": flood.measure,
+    "slow": slow_clients.measure,
     "playbook": playbook.measure,
 }
 # They have no naive side; the first takes minutes.

@@ -28,6 +28,7 @@ class Effort:
     playbook_runs: int
     watchers: int
     flood: int
+    slow_s: float
 
 
 FULL = Effort(
@@ -42,6 +43,7 @@ FULL = Effort(
     playbook_runs=5,
     watchers=1000,
     flood=60,
+    slow_s=20.0,
 )
 QUICK = Effort(
     joins=(20, 5),
@@ -54,6 +56,7 @@ QUICK = Effort(
     playbook_runs=2,
     watchers=100,
     flood=20,
+    slow_s=5.0,
 )
 # The size that the targets are for.
 SIZE = (200, 20)

@@ -12,11 +12,11 @@ import threading
 from contextlib import suppress
 
 import pytest
-from application import Application
-from nginx_server import Nginx
 from redis_members import Authority
 
-from nginx_files import variables
+from application import Application
+from nginx_files import ticket_keys, variables
+from nginx_server import Nginx
 from programs import free_port, wait_for
 
 HOST = "shop.example"
@@ -273,6 +273,44 @@ def test_tls_is_mozillas_and_port_80_leads_to_it(start, application, authority):
     assert shake_hands(nginx, trusting(authority, "h2"))[0::2] == ("TLSv1.3", "h2")
     with pytest.raises(ssl.SSLError):
         shake_hands(nginx, trusting(authority, maximum_version=old))
+
+
+def test_edges_resume_each_others_tls_sessions_also_on_the_next_day(start, application, authority):
+    certificate, key = authority.certify("127.0.0.1")
+    secure = site(
+        {"path": "/", "service": "inventory"},
+        tls={"certificate": "/FOLDER/shop.pem", "key": "/FOLDER/shop.key"},
+    )
+    seed, day = ticket_keys.Seed(20_000, b"x" * 32), 20_001
+    files = {"shop.pem": certificate.read_text(), "shop.key": key.read_text()}
+
+    def edge(day, seed=seed):
+        return start(
+            secure,
+            nginx_services={"inventory": application.port},
+            nginx_tickets_from="edge1",
+            files={**files, **ticket_keys.keys(seed, day)},
+        )
+
+    one, two, stranger = edge(day), edge(day + 1), edge(day, ticket_keys.Seed(20_000, b"y" * 32))
+    for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = trusting(authority, maximum_version=newest)
+        session, reused = resumed(one, context)
+        assert not reused
+        for edge_, expected in ((one, True), (two, True), (stranger, False)):
+            assert resumed(edge_, context, session)[1] is expected
+
+
+def resumed(nginx, context, session=None):
+    """The session that the server offers, and whether it took up the given one."""
+    with (
+        socket.create_connection(("127.0.0.1", nginx.https), 60) as link,
+        context.wrap_socket(link, server_hostname=HOST, session=session) as secure,
+    ):
+        secure.sendall(f"GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
+        while secure.recv(4096):
+            pass
+        return secure.session, secure.session_reused
 
 
 class Named:

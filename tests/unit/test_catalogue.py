@@ -62,7 +62,9 @@ def test_every_field():
             "rise": 1, "fall": 2,
         },
         timeouts={"connect": "1s", "client": "1h", "server": "2h"},
-        breaker={"observe": "layer4", "error_limit": 5, "on_error": "sudden-death"},
+        breaker={
+            "errors": 5, "observe": "layer4", "queue": 9, "wait": "1s", "slow_start": "10s",
+        },
         instance_port=3306,
         max_connections=50,
         drain="0s",
@@ -83,7 +85,7 @@ def test_every_field():
         balance="leastconn",
         check=Check("mysql", "", 1_000, 500, 1, 2, "check"),
         timeouts=Timeouts(1_000, 3_600_000, 7_200_000),
-        breaker=Breaker("layer4", 5, "sudden-death"),
+        breaker=Breaker(5, "layer4", 9, 1_000, 10_000),
         instance_port=3306,
         max_connections=50,
         drain_ms=0,
@@ -102,8 +104,16 @@ def test_the_check_follows_the_mode():
     assert parse(mode="tcp", check={"type": "http"}).check.path == "/health"
 
 
-def test_an_observed_breaker_has_defaults():
-    assert parse(breaker={"observe": "layer7"}).breaker == Breaker("layer7", 10, "mark-down")
+def test_a_breaker_has_defaults_and_makes_timeouts_short():
+    service = parse(breaker={"errors": 3}, max_connections=10)
+    assert service.breaker == Breaker(3, "layer7", 100, 500, 0)
+    assert service.timeouts == Timeouts(1_000, None, 2_000)
+    service = parse(mode="tcp", breaker={"errors": 3}, max_connections=10)
+    assert service.breaker == Breaker(3, "layer4", 100, 500, 0)
+    assert service.timeouts == Timeouts(1_000, None, None)
+    timeouts = {"connect": "3s", "server": "6s"}
+    service = parse(breaker={"errors": 3}, max_connections=10, timeouts=timeouts)
+    assert service.timeouts == Timeouts(3_000, None, 6_000)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +137,7 @@ def test_nulls_within_count_as_absent():
     nulls = parse(
         check={"path": None, "user": None},
         timeouts={"connect": None},
-        breaker={"observe": None, "error_limit": None},
+        breaker={"errors": None, "observe": None, "queue": None},
     )
     assert nulls == parse()
 
@@ -252,12 +262,46 @@ def test_checks_that_ask_for_a_role():
         ({"check": {"rise": 0}}, "check.rise: expected a whole number"),
         ({"check": {"inter": "1s"}}, "check.inter: is not a known field"),
         (
-            {"mode": "tcp", "breaker": {"observe": "layer7"}},
+            {"mode": "tcp", "breaker": {"errors": 1, "observe": "layer7"}},
             "breaker.observe: layer7 needs mode http",
         ),
-        ({"breaker": {"error_limit": 5}}, "breaker.error_limit: has no effect without observe"),
-        ({"breaker": {"on_error": "mark-down"}}, "breaker.on_error: has no effect without observe"),
+        ({"breaker": {"queue": 5}}, "breaker.queue: has no effect without errors"),
+        ({"breaker": {"observe": "layer4"}}, "breaker.observe: has no effect without errors"),
+        ({"breaker": {"wait": "1s"}}, "breaker.wait: has no effect without errors"),
+        ({"breaker": {"slow_start": "1s"}}, "breaker.slow_start: has no effect without errors"),
         ({"breaker": {"observe": "layer5"}}, "breaker.observe: expected one of layer4, layer7"),
+        ({"breaker": {"error": 5}}, "breaker.error: is not a known field; did you mean errors?"),
+        ({"breaker": {"errors": 0}}, "breaker.errors: expected a whole number from 1 to 1000"),
+        ({"breaker": {"errors": 1, "queue": 0}}, "breaker.queue: expected a whole number from 1"),
+        ({"breaker": {"errors": 1, "wait": "1ms"}}, "breaker.wait: expected a duration from 10ms"),
+        ({"breaker": {"errors": 1, "slow_start": "1h"}}, "breaker.slow_start: expected a duration"),
+        ({"breaker": {"errors": 1}}, "max_connections: is required with a breaker"),
+        (
+            {"breaker": {"errors": 1}, "max_connections": 1, "guards": {"max_servers": 1}},
+            "breaker: is not for a service with one role",
+        ),
+        (
+            {
+                "mode": "tcp",
+                "breaker": {"errors": 1},
+                "max_connections": 1,
+                "check": {"type": "redis", "role": "replica"},
+            },
+            "breaker: is not for a service with one role",
+        ),
+        (
+            {"breaker": {"errors": 11}, "max_connections": 10},
+            "breaker.errors: late answers cannot be so many between two checks: 10 at most",
+        ),
+        (
+            {
+                "breaker": {"errors": 3},
+                "max_connections": 10,
+                "check": {"interval": "200ms"},
+                "timeouts": {"server": "1s"},
+            },
+            "breaker.errors: late answers cannot be so many between two checks: 2 at most",
+        ),
         ({"timeouts": {"queue": "1s"}}, "timeouts.queue: is not a known field"),
         ({"timeouts": {"client": "0s"}}, "timeouts.client: expected a duration"),
         ({"guards": {"allow_emtpy": True}}, "guards.allow_emtpy: is not a known field; did you"),

@@ -528,6 +528,22 @@ def test_members_of_zookeeper_need_an_id_of_their_own(given, expected):
     assert line.startswith(expected)
 
 
+def test_applications_are_for_hosts_that_run_some():
+    orders = {"name": "orders", "application": "orders.tasks", "directory": "/opt/orders"}
+    orders |= {"user": "orders", "queues": ["orders"]}
+    assert problems(edge1={"celery_applications": [orders]}) == [
+        "edge1: celery_applications: nobody runs them here; only the hosts of the group services"
+        " run applications"
+    ]
+    (line,) = problems(app1={"celery_applications": [{**orders, "queues": ["a;b"]}]})
+    assert line.startswith("app1: celery_applications[0].queues")
+    # With an empty list those that were there are taken away.
+    for given, there in (([orders], True), ([], True), (None, False)):
+        app1 = drawn(app1={"celery_applications": given})["hosts"]["app1"]
+        assert ("__fabric_celery" in app1["groups"]) is there
+        assert "/opt/orders" not in repr(app1)
+
+
 def test_instances_on_a_host_that_announces_none():
     assert problems(edge1={"fabric_instances": [INSTANCE]}) == [
         "edge1: fabric_instances: nothing announces them here; only the hosts of the group"
@@ -565,7 +581,7 @@ def variables_set(node):
 
 
 def test_what_the_playbook_sets_is_refused_in_inventories():
-    tiers = ("redis", "mysql", "edge_address", "certificates", "backup")
+    tiers = ("redis", "mysql", "edge_address", "certificates", "backup", "celery")
     names = ("site", *(f"plays/{tier}" for tier in tiers))
     plays = [yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text()) for name in names]
     # The others are an inventory's to set, and what the playbook adds is added to them.

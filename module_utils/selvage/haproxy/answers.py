@@ -2,21 +2,35 @@
 
 `show stat` has words of instances in it: what they answered to HAProxy's checks. They may hold
 newlines, with HAProxy 2.6, and whatever else Unicode takes for the end of a line. HAProxy quotes
-them then (RFC 4180), and what it quotes is taken out before anything is read.
+them then (RFC 4180), and what it quotes is taken out before anything is read, but for the words of
+its own about errors in a row. An instance may say these too: they count beside a status alone that
+no instance can have said.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ..formats.grammar import printable
-from .servers import Frontend, LiveServer, LiveService
+from .servers import BreakerState, Fault, Frontend, LiveServer, LiveService
 
 _QUOTED: Final = re.compile(r',"[^"]*+(?:""[^"]*+)*+"(?=,)')
+_FAULTS: Final[Mapping[str, Fault]] = {
+    "L4 unsuccessful connection": "connection",
+    "Wrong http response": "status",
+    "Invalid http response (headers)": "invalid",
+    "Invalid http response": "invalid",
+    "Read error (http)": "broken",
+    "Read timeout (http)": "timeout",
+    "Close from server (http)": "closed",
+}
+_ERRORS: Final = re.compile(
+    r',"Detected [0-9]{1,4} consecutive errors, last one was: ([A-Za-z0-9 ()]{1,40})"'
+)
 _VERSION: Final = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})\b.*")
 _VARIABLE: Final = re.compile(r"(\S+): type=(\S+) value=<(.*)>")
 
@@ -38,6 +52,19 @@ _STATE: Final = (
 )
 # The types of rows, "show stat": frontends are 0, servers 2.
 _STAT: Final = ("pxname", "svname", "type", "status", "scur", "slim", "bck")
+_BREAKER: Final = (
+    "pxname",
+    "svname",
+    "status",
+    "lastchg",
+    "chkdown",
+    "hanafail",
+    "check_status",
+    "last_chk",
+)
+# A check that is under way is marked. Successes: management guide, `check_status`.
+_BY_ERRORS: Final = "HANA"
+_SUCCESSES: Final = ("L4OK", "L6OK", "L7OK", "L7OKC")
 _IS_FRONTEND: Final = "0"
 _IS_SERVER: Final = "2"
 
@@ -61,7 +88,7 @@ class Answer:
 
     def __init__(self, text: str) -> None:
         # What follows the last newline is no line, and nothing in an answer that is whole.
-        *self._lines, self._rest = _QUOTED.sub(",", text).split("\n")
+        *self._lines, self._rest = _QUOTED.sub(_known, text).split("\n")
         self._next = 0
 
     def variable(self, name: str) -> str | None:
@@ -84,7 +111,7 @@ class Answer:
 
         The `proxy` that was asked for, or all if that is None; None when it is not there.
         """
-        states, rows = self._states(), self._stat()
+        states, rows = self._states(), self._stat(_STAT)
         if states is None:
             return None
         frontends: dict[str, Frontend] = {}
@@ -102,6 +129,15 @@ class Answer:
             name: LiveService(name, None, tuple(found), frontends.get(name, "open"))
             for name, found in servers.items()
         }
+
+    def breakers(self, proxy: str) -> dict[str, BreakerState]:
+        """`show stat` of one proxy's servers: what its breaker does to them."""
+        breakers = {}
+        for name, server, *said in self._stat(_BREAKER):
+            if name != proxy:
+                raise ValueError(f"not the statistics of {proxy}: {printable(name)}")
+            breakers[server] = _breaker(*said)
+        return breakers
 
     def process(self) -> Process:
         """`show info`, after which nothing comes."""
@@ -125,13 +161,13 @@ class Answer:
         rows = _table(header.removeprefix("# "), lines, " ", _STATE)
         return {(row[0], row[1]): row for row in rows}
 
-    def _stat(self) -> list[tuple[str, ...]]:
+    def _stat(self, columns: Sequence[str]) -> list[tuple[str, ...]]:
         header = self._first()
         if header == "No such proxy.":
             return []
         if not header.startswith("# "):
             raise ValueError(f"not statistics: {printable(header)}")
-        return _table(header.removeprefix("# "), self._paragraph(), ",", _STAT)
+        return _table(header.removeprefix("# "), self._paragraph(), ",", columns)
 
     def _first(self) -> str:
         """The next line that is not blank: HAProxy 2.6 closes some answers with a blank line."""
@@ -169,6 +205,28 @@ def _table(
         if line.count(separator) != separators or '"' in line:
             raise ValueError(f"not a row of {len(names)} columns: {printable(line)}")
     return [pick(line.split(separator, splits)) for line in lines]
+
+
+def _known(quoted: re.Match[str]) -> str:
+    words = _ERRORS.fullmatch(quoted[0])
+    return f",{words[1]}" if words else ","
+
+
+def _breaker(
+    status: str, since: str, downs: str, opened: str, check: str, words: str
+) -> BreakerState:
+    down, last = status.startswith("DOWN"), check.removeprefix("* ")
+    by_errors = down and last == _BY_ERRORS
+    # A check's success replaces what it says of errors. What remains are counters: errors explain
+    # each time that it went down.
+    returning = down and last in _SUCCESSES and int(opened) >= int(downs) > 0
+    return BreakerState(
+        open=by_errors or returning,
+        returning=returning,
+        since_s=int(since or 0),
+        opened=int(opened or 0),
+        fault=_FAULTS.get(words) if by_errors else None,
+    )
 
 
 def _frontend(status: str, limit: str) -> Frontend:

@@ -17,7 +17,7 @@ from ..catalogue import SERVICE_NAME
 from .answers import Answer, Process
 from .commands import _CONFIRMATIONS, CommandRefused
 from .sections import variable_name
-from .servers import LiveService
+from .servers import BreakerState, LiveService
 from .socket import HAProxyUnavailable, Question, exchange
 
 _SERVICE: Final = re.compile(SERVICE_NAME)
@@ -101,6 +101,15 @@ class Runtime:
             if time.monotonic() >= deadline:
                 raise HAProxyUnavailable(f"{self._path}: HAProxy's worker is about to end")
             time.sleep(_PAUSE_S)
+
+    def breakers(self, names: Collection[str]) -> dict[str, dict[str, BreakerState]]:
+        """What the breakers of these services do to their servers, by service and server."""
+        breakers = {}
+        for name in names:
+            # 4 asks for servers.
+            with self._ask(f"show stat {name} 4 -1") as answer:
+                breakers[name] = answer.breakers(name)
+        return breakers
 
     def _all(self) -> dict[str, LiveService]:
         # `-1` asks for all proxies, 5 for frontends (1) and servers (4).

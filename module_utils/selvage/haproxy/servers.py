@@ -72,6 +72,26 @@ class LiveService:
     frontend: Frontend = "open"
 
 
+# What HAProxy takes for an error of a server's: `analyze_statuses` in its checks.
+Fault = Literal["connection", "status", "invalid", "broken", "timeout", "closed"]
+
+
+@dataclass(frozen=True)
+class BreakerState:
+    """What a service's breaker does to one server, as HAProxy says it (`show stat`).
+
+    `open` means that the errors of real traffic took it out, `fault` what the last of them was;
+    `returning` that since then its check has succeeded, though not often enough. It is so since
+    `since_s` seconds ago. `opened` counts its errors in a row since HAProxy was loaded.
+    """
+
+    open: bool
+    returning: bool
+    since_s: int
+    opened: int
+    fault: Fault | None = None
+
+
 def server_name(service: str, address: str, port: int) -> str:
     """`<service>_<address>_<port>`: an address that moves is a new server."""
     return f"{service}_{address}_{port}"

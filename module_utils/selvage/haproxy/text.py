@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from ..catalogue import Service
+from ..catalogue import Breaker, Service
 from ..dialogue import dialogue
 from ..healthcheck import Check
 from .lines import own_arguments, shared_options
@@ -113,12 +113,30 @@ def _options(service: Service) -> Iterator[str]:
     ):
         if milliseconds is not None:
             yield f"timeout {name} {milliseconds}ms"
+    if service.breaker is not None:
+        yield from _breaker_options(service.breaker, service.mode)
     if service.guards.max_servers is not None or service.check.role is not None:
         # The next server waits until this one is gone. When its client has hung up, no command ends
         # a connection to a server that is frozen: without these it stays for as long as `server`.
         yield f"timeout client-fin {_LEFT_MS}ms"
         yield f"timeout server-fin {_LEFT_MS}ms"
     yield from _check_options(service)
+
+
+def _breaker_options(breaker: Breaker, mode: str) -> Iterator[str]:
+    """What keeps requests from piling up, and those that may be repeated from failing."""
+    yield f"timeout queue {breaker.wait_ms}ms"
+    yield "retries 1"
+    yield "option redispatch 1"
+    if mode == "tcp":
+        yield f"tcp-request connection reject if {{ queue ge {breaker.queue} }}"
+        return
+    # The limit of a server's own queue (`maxqueue`) does not hold for the proxy's, where most wait.
+    yield f"http-request return status 503 hdr Retry-After 1 if {{ queue ge {breaker.queue} }}"
+    # Late and failed answers are not asked for again: HAProxy hides what it repeats from `observe`,
+    # and who is slow already would have twice as much to do.
+    yield "retry-on conn-failure empty-response"
+    yield "http-request disable-l7-retry unless METH_GET or METH_OPTIONS"
 
 
 def _check_options(service: Service) -> Iterator[str]:
@@ -154,12 +172,13 @@ def _server_options(service: Service) -> str:
     options = f"check inter {check.interval_ms}ms rise {check.rise} fall {check.fall}"
     options += _tls(check)
     if breaker is not None:
-        options += (
-            f" observe {breaker.observe} error-limit {breaker.error_limit}"
-            f" on-error {breaker.on_error}"
-        )
-    if service.mode == "tcp":
-        # A session lasts for hours in mode tcp: it must not stay with a primary that is none.
+        options += f" observe {breaker.observe} error-limit {breaker.errors} on-error mark-down"
+        if breaker.slow_start_ms:
+            options += f" slowstart {breaker.slow_start_ms}ms"
+    if service.mode == "tcp" and breaker is None:
+        # A session lasts for hours in mode tcp: it must not stay with a primary that is none. What
+        # a breaker counts is said of new connections alone; and HAProxy 3.0 leaves that one without
+        # an answer which it ends in this way amid its next attempt.
         options += " on-marked-down shutdown-sessions"
     return options
 

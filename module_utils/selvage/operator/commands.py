@@ -31,11 +31,13 @@ def show_status(options: argparse.Namespace) -> str:
     configured = settings.load(options.config)
     _become_owner(configured)
     haproxy = configured.haproxy
-    live = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000).services()
+    runtime = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000)
+    live = runtime.services()
+    breakers = runtime.breakers([s.name for s in configured.services if s.breaker is not None])
     at = time.time()
     found, _ = overrides.load(_overrides(configured), at)
     held_out = MemoryFile(Path(configured.state_directory, "memory.json")).load().held_out
-    return status.report(configured.services, live, found, at, held_out)
+    return status.report(configured.services, live, found, at, held_out, breakers)
 
 
 def show_explanation(options: argparse.Namespace) -> str:

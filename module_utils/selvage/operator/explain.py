@@ -24,7 +24,7 @@ from ..planning.steps import (
 )
 from ..planning.wanted import wanted_servers
 from .facts import Facts
-from .status import duration, override_words, place, state
+from .status import breaker_words, duration, override_words, place, state
 
 _Row = tuple[str, ...]
 _WIDEST: Final = 44
@@ -146,8 +146,12 @@ def _rows(facts: Facts) -> Iterator[_Row]:
         else:
             steps = [step for step in plan.steps if step.name == name]
             reasons += [f"pending: {', '.join(map(_words, steps))}"] if steps else []
-        if server is not None and found is not None and state(found) == "down":
+        breaker = facts.breakers.get(name)
+        down = server is not None and found is not None and state(found) == "down"
+        if down and not (breaker is not None and breaker.open):
             reasons.append("HAProxy's check fails from this node")
+        if words := breaker_words(breaker):
+            reasons.append(words)
         yield (
             _place(name, server or found, service.name),
             _wanted(server),

@@ -16,7 +16,7 @@ from ..formats.registrations import Reading
 from ..haproxy import services_file, validation
 from ..haproxy.runtime import Runtime
 from ..haproxy.sections import Section, assemble
-from ..haproxy.servers import LiveService
+from ..haproxy.servers import BreakerState, LiveService
 from ..haproxy.socket import HAProxyUnavailable
 from ..planning.circumstances import Circumstances
 from ..planning.plan import ServicePlan, make_plan
@@ -36,17 +36,18 @@ _NOTE_CHARACTERS: Final = 200
 class Facts:
     """`live` is None when HAProxy does not run the service, or is away, as `away` then says.
 
-    `plan` is what a pass would do. `complaint` is what HAProxy has against the reload that the
-    plan needs, which is not due for another `reload_in_s`. `overrides` are those of the service
-    that are in force at `at`, in seconds since 1970. `absent` are instances that are not
-    registered, by the names that their registrations would have, with the words of the registrars
-    there: nobody decides by these. `problems` are what else cannot be read.
+    `breakers` are by server. `plan` is what a pass would do. `complaint` is what HAProxy has
+    against the reload that the plan needs, which is not due for another `reload_in_s`. `overrides`
+    are those of the service that are in force at `at`, in seconds since 1970. `absent` are
+    instances that are not registered, by the names that their registrations would have, with the
+    words of the registrars there: nobody decides by these. `problems` are what else cannot be read.
     """
 
     service: Service
     zone: str | None
     plan: ServicePlan
     live: LiveService | None
+    breakers: Mapping[str, BreakerState]
     away: str | None
     complaint: str | None
     reload_in_s: float
@@ -70,7 +71,7 @@ def gather(settings: Settings, service: Service) -> Facts:
         filed = services_file.read(settings.haproxy).sections
     except services_file.FileFailed as failure:
         problems += (str(failure),)
-    live, away = _live(settings, service)
+    live, breakers, away = _live(settings, service)
     node = Circumstances(
         zone=settings.zone,
         peaks={service.name: memory.peak(service.name, service.guards.window_ms)},
@@ -88,6 +89,7 @@ def gather(settings: Settings, service: Service) -> Facts:
         zone=settings.zone,
         plan=plan,
         live=live.get(service.name) if live is not None else None,
+        breakers=breakers,
         away=away,
         complaint=_complaint(settings, plan, filed) if plan.reload is not None else None,
         reload_in_s=max(0.0, reload_in_s),
@@ -100,13 +102,15 @@ def gather(settings: Settings, service: Service) -> Facts:
 
 def _live(
     settings: Settings, service: Service
-) -> tuple[Mapping[str, LiveService] | None, str | None]:
+) -> tuple[Mapping[str, LiveService] | None, Mapping[str, BreakerState], str | None]:
     haproxy = settings.haproxy
     try:
         runtime = Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000)
-        return runtime.services([service.name]), None
+        live = runtime.services([service.name])
+        names = [] if service.breaker is None else [service.name]
+        return live, runtime.breakers(names).get(service.name, {}), None
     except HAProxyUnavailable as error:
-        return None, str(error)
+        return None, {}, str(error)
 
 
 def _registry(

@@ -7,10 +7,20 @@ from types import MappingProxyType
 from typing import Final
 
 from ..catalogue import Service
-from ..haproxy.servers import LiveServer, LiveService
+from ..haproxy.servers import BreakerState, Fault, LiveServer, LiveService
 from ..reconciler.overrides import Override
 
 NOTHING: Final[Mapping[str, Collection[tuple[str, str]]]] = MappingProxyType({})
+NO_BREAKERS: Final[Mapping[str, Mapping[str, BreakerState]]] = MappingProxyType({})
+_FAULTS: Final[Mapping[Fault | None, str]] = {
+    "connection": "a connection failed",
+    "status": "an answer was 5xx",
+    "invalid": "an answer was no HTTP",
+    "broken": "an answer broke off",
+    "timeout": "an answer was late",
+    "closed": "a connection was closed",
+    None: "it is not known",
+}
 
 
 def report(
@@ -19,11 +29,12 @@ def report(
     overrides: Collection[Override] = (),
     at: float = 0,
     held_out: Mapping[str, Collection[tuple[str, str]]] = NOTHING,
+    breakers: Mapping[str, Mapping[str, BreakerState]] = NO_BREAKERS,
 ) -> str:
     """One line per service of the catalogue, and one per server below it.
 
     `overrides` are in force at `at`, in seconds since 1970. `held_out` are registrations, by
-    service, that got no traffic in the last pass, and why.
+    service, that got no traffic in the last pass, and why. `breakers` are by service and server.
     """
     said = {override.server: override_words(override, at) for override in overrides}
     lines = []
@@ -39,6 +50,8 @@ def report(
             detail = f"weight {server.weight}" + (", backup" if server.backup else "")
             if server.name in said:
                 detail += f"  {said[server.name]}"
+            if words := breaker_words(breakers.get(service.name, {}).get(server.name)):
+                detail += f"  {words}"
             lines.append(f"  {where:<24} {state(server):<12} {detail}")
         for child, reason in held_out.get(service.name, ()):
             lines.append(f"  {child:<24} {'held out':<12} {reason}")
@@ -52,6 +65,19 @@ def state(server: LiveServer) -> str:
     if server.draining:
         return "draining"
     return "up" if server.up else "down"
+
+
+def breaker_words(breaker: BreakerState | None) -> str:
+    """What there is to say of a server's breaker; nothing where it never opened."""
+    if breaker is None or not breaker.opened:
+        return ""
+    opened = f"opened {breaker.opened} time{'s' if breaker.opened > 1 else ''}"
+    if not breaker.open:
+        return f"breaker {opened}"
+    since = f"breaker open for {duration(breaker.since_s)}, {opened}"
+    if breaker.returning:
+        return f"{since}; its check succeeds again"
+    return f"{since}; the last error: {_FAULTS[breaker.fault]}"
 
 
 def place(address: str, port: int) -> str:

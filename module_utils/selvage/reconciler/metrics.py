@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..haproxy.servers import BreakerState
 from ..system import files
 from .result import ServiceResult
 
@@ -46,7 +47,8 @@ _ZEROS: Final = (
 class Snapshot:
     """Times are in seconds since 1970, 0 for never.
 
-    `read_at` is when the registry was last known to be as it was read.
+    `read_at` is when the registry was last known to be as it was read. `breakers` are by service,
+    of those that have one, and server. They were asked for at `at`.
     """
 
     read_at: float
@@ -56,6 +58,8 @@ class Snapshot:
     overrides: int
     services: Collection[ServiceResult]
     counters: Mapping[str, int]
+    breakers: Mapping[str, Mapping[str, BreakerState]]
+    at: float
 
 
 def render(snapshot: Snapshot) -> str:
@@ -122,7 +126,27 @@ def _lines(snapshot: Snapshot) -> Iterator[str]:
         yield from _head(name, meaning, "gauge")
         for service, value in zip(services, values, strict=True):
             yield f'{name}{{service="{_escaped(service.name)}"}} {value}'
+    yield from _breakers(snapshot)
     yield from _counters(snapshot.counters)
+
+
+def _breakers(snapshot: Snapshot) -> Iterator[str]:
+    breakers = sorted(snapshot.breakers.items())
+    name = "selvage_service_breakers_open"
+    yield from _head(name, "Servers that the service's breaker has taken out.", "gauge")
+    for service, servers in breakers:
+        yield f'{name}{{service="{service}"}} {sum(one.open for one in servers.values())}'
+    name = "selvage_service_breaker_opened_total"
+    yield from _head(name, "Errors in a row that open it, of the servers that it has.", "counter")
+    for service, servers in breakers:
+        yield f'{name}{{service="{service}"}} {sum(one.opened for one in servers.values())}'
+    name = "selvage_breaker_open_since_timestamp_seconds"
+    yield from _head(name, "Since when a server is out, by which error.", "gauge")
+    for service, servers in breakers:
+        for server, one in sorted(servers.items()):
+            labels = f'service="{service}",server="{_escaped(server)}",error="{one.fault or ""}"'
+            if one.open:
+                yield f"{name}{{{labels}}} {snapshot.at - one.since_s:.0f}"
 
 
 def _counters(counted: Mapping[str, int]) -> Iterator[str]:

@@ -15,7 +15,9 @@ from pathlib import Path
 from ..formats.registrations import Reading
 from ..haproxy import services_file
 from ..haproxy.runtime import Runtime
+from ..haproxy.servers import BreakerState
 from ..haproxy.services_file import EMPTY
+from ..haproxy.socket import HAProxyUnavailable
 from ..planning.circumstances import Circumstances
 from ..registry.connection import RegistryUnavailable
 from ..registry.view import Content
@@ -169,6 +171,8 @@ class Reconciler:
             overrides=sum(override.until > now for override in self._overrides),
             services=self.latest.values(),
             counters=self._state.memory.counters,
+            breakers=self._breakers(),
+            at=now,
         )
         path = Path(self._settings.metrics_file)
         try:
@@ -180,6 +184,15 @@ class Reconciler:
     @property
     def _names(self) -> frozenset[str]:
         return frozenset(self._services)
+
+    def _breakers(self) -> Mapping[str, Mapping[str, BreakerState]]:
+        haproxy = self._settings.haproxy
+        names = [name for name, service in self._services.items() if service.breaker is not None]
+        try:
+            return Runtime(haproxy.admin_socket, haproxy.timeout_ms / 1000).breakers(names)
+        except HAProxyUnavailable:
+            # The passes say so.
+            return {}
 
     @property
     def _alone(self) -> frozenset[str]:

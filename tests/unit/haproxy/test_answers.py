@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selvage.haproxy.answers import Answer, Process
-from selvage.haproxy.servers import LiveServer, LiveService
+from selvage.haproxy.servers import BreakerState, LiveServer, LiveService
 
 VARIABLE = "proc.selvage.inventory: type=str value=<05a4>\n"
 STATE = (
@@ -110,3 +110,71 @@ def test_whatever_an_instance_says_is_left_out(words):
     rows.writerow(["inventory", "a", "3", "7", "UP", "0", "2", words, ""])
     rows.writerow(["inventory", "b", "0", "", "UP", "0", "2", words, ""])
     assert read(VARIABLE + STATE + file.getvalue() + "\n" + INFO) == read(WHOLE)
+
+
+def breaker(status, check="L7OK", words="", *, downs=1, opened=1):
+    """What is read from a row, whose words HAProxy quotes if it has to."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(
+        ["inventory", "a", status, "5", downs, opened, check, words, ""]
+    )
+    text = (
+        "# pxname,svname,status,lastchg,chkdown,hanafail,check_status,last_chk,\n"
+        f"{line.getvalue()}\n\n{INFO}"
+    )
+    answer = Answer(text)
+    found = answer.breakers("inventory")
+    answer.process()
+    return found["a"]
+
+
+LATE = "Detected 10 consecutive errors, last one was: Read timeout (http)"
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (LATE, "timeout"),
+        (LATE.replace("Read timeout", "Read error"), "broken"),
+        (LATE.replace("Read timeout (http)", "Wrong http response"), "status"),
+        (LATE.replace("Read timeout (http)", "Invalid http response (headers)"), "invalid"),
+        (LATE.replace("Read timeout (http)", "Close from server (http)"), "closed"),
+        (LATE.replace("Read timeout (http)", "L4 unsuccessful connection"), "connection"),
+        (LATE.replace("Read timeout (http)", "something new"), None),
+        ("", None),
+    ],
+)
+def test_errors_in_a_row_open_a_breaker(words, fault):
+    expected = BreakerState(open=True, returning=False, since_s=5, opened=1, fault=fault)
+    assert breaker("DOWN", "HANA", words) == expected
+    # A check is under way.
+    assert breaker("DOWN", "* HANA", words) == expected
+
+
+def test_a_breaker_is_about_to_close_when_its_check_succeeds():
+    returning = BreakerState(open=True, returning=True, since_s=5, opened=2)
+    assert breaker("DOWN 1/2", downs=1, opened=2) == returning
+    assert not breaker("UP", downs=1, opened=2).open
+
+
+def test_who_is_down_by_its_check_has_no_open_breaker():
+    # It may have been open before.
+    for opened in (0, 1, 9):
+        assert not breaker("DOWN", "L4CON", "Connection refused", opened=opened).open
+    assert not breaker("DOWN 1/2", downs=1, opened=0).open
+    assert not breaker("DOWN 1/2", downs=2, opened=1).open
+    assert not breaker("DOWN", "L7OK", downs=0, opened=0).open
+    assert not breaker("MAINT", "HANA", LATE).open
+
+
+@pytest.mark.parametrize("check", ["L7STS", "* L7STS", "L7RSP"])
+def test_the_words_of_an_instance_open_no_breaker(check):
+    said = breaker("DOWN", check, LATE)
+    assert (said.open, said.fault) == (False, None)
+    assert breaker("UP", check, f'{LATE}"\ninventory,b,DOWN,5,1,1,HANA,,\n').open is False
+
+
+@given(st.text(), st.sampled_from(["HANA", "L7STS", "L7OK"]))
+def test_any_words_are_read_over(words, check):
+    said = breaker("DOWN", check, f'",{words}')
+    assert (said.opened, said.since_s, said.fault) == (1, 5, None)

@@ -20,7 +20,7 @@ MYSQL = Service(
     balance="source",
     check=Check("mysql", "", 1_000, 500, 1, 2, "check"),
     timeouts=Timeouts(1_000, 3_600_000, 7_200_000),
-    breaker=Breaker("layer4", 5, "sudden-death"),
+    breaker=Breaker(5, "layer4", 9, 300, 7_000),
 )
 ONE = Server("inventory_10.0.0.1_80", "10.0.0.1", 80)
 TWO = Server("inventory_2001:db8::1_80", "2001:db8::1", 80, 0, True, 7)
@@ -53,6 +53,10 @@ listen my-db
     timeout client 3600000ms
     timeout server 7200000ms
     timeout check 500ms
+    timeout queue 300ms
+    retries 1
+    option redispatch 1
+    tcp-request connection reject if { queue ge 9 }
     option mysql-check user check
 """
 )
@@ -80,8 +84,12 @@ def test_where_one_server_waits_for_the_other_to_be_gone_half_a_connection_ends_
 
 def test_the_options_of_servers():
     assert options_of(MYSQL).servers == (
-        "check inter 1000ms rise 1 fall 2 observe layer4 error-limit 5 on-error sudden-death"
-        " on-marked-down shutdown-sessions"
+        "check inter 1000ms rise 1 fall 2 observe layer4 error-limit 5 on-error mark-down"
+        " slowstart 7000ms"
+    )
+    # A breaker knows nothing of sessions that go on; a check does.
+    assert options_of(replace(MYSQL, breaker=None)).servers == (
+        "check inter 1000ms rise 1 fall 2 on-marked-down shutdown-sessions"
     )
     assert server_arguments(options_of(INVENTORY), TWO) == (
         "[2001:db8::1]:80 weight 0 backup maxconn 7 check inter 2000ms rise 2 fall 3"
@@ -100,7 +108,22 @@ def test_the_options_of_servers():
 def test_the_check_options(check, line):
     text = render([replace(MYSQL, check=check)], {})
     options = [option for option in text.splitlines(keepends=True) if "option " in option]
+    options.remove("    option redispatch 1\n")
     assert options == ["    option tcplog\n", *([line] if line else [])]
+
+
+def test_a_breaker_repeats_only_what_may_be_repeated():
+    service = replace(INVENTORY, breaker=Breaker(5, "layer7"))
+    lines = render([service], {"inventory": [ONE]}).splitlines()
+    rules = [line.strip() for line in lines if "retr" in line or "queue" in line]
+    assert rules == [
+        "timeout queue 500ms",
+        "retries 1",
+        "http-request return status 503 hdr Retry-After 1 if { queue ge 100 }",
+        "retry-on conn-failure empty-response",
+        "http-request disable-l7-retry unless METH_GET or METH_OPTIONS",
+    ]
+    assert lines[-1].endswith(" fall 3 observe layer7 error-limit 5 on-error mark-down")
 
 
 CA = "/etc/selvage/tls/ca.pem"
@@ -195,7 +218,8 @@ def test_a_registered_weight_of_zero_is_zero():
         {"timeouts": Timeouts(connect_ms=1)},
         {"timeouts": Timeouts(client_ms=1)},
         {"timeouts": Timeouts(server_ms=1)},
-        {"breaker": Breaker("layer4")},
+        {"breaker": Breaker(5, "layer4")},
+        {"breaker": Breaker(5, "layer4", queue=1)},
     ],
 )
 def test_what_needs_a_reload_changes_the_fingerprint(change):

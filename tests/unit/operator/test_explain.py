@@ -8,7 +8,7 @@ import pytest
 
 from selvage.catalogue import Guards, Service, Zone
 from selvage.formats.registrations import Reading, Refusal, Registration
-from selvage.haproxy.servers import Server, server_name
+from selvage.haproxy.servers import BreakerState, Server, server_name
 from selvage.haproxy.text import options_of, section
 from selvage.operator.explain import report
 from selvage.operator.facts import Facts
@@ -52,6 +52,7 @@ def explained(
         "zone": zone,
         "plan": plan,
         "live": services.get(service.name),
+        "breakers": {},
         "away": None,
         "complaint": None,
         "reload_in_s": 0.0,
@@ -250,3 +251,18 @@ def test_names_from_the_registry_are_printable():
     service = replace(INVENTORY, guards=Guards())
     lines = explained(read_now, up(1), [server(1)], service)
     assert r"  i\x1b[31m  10.0.0.1:80, weight 1" in lines
+
+
+def test_a_server_that_its_breaker_took_out_is_not_down_by_its_check():
+    filed = tuple(server(n) for n in (1, 2))
+    live = (*up(1), *up(2, up=False))
+    late = {filed[1].name: BreakerState(True, False, 4, 1, "timeout")}
+    lines = explained(reading(1, 2), live, filed, breakers=late)
+    words = "breaker open for 4 s, opened 1 time; the last error: an answer was late"
+    assert any(line.endswith(f"down  {words}") for line in lines)
+    assert not any("check fails" in line for line in lines)
+    # By now its check fails, too.
+    both = {filed[1].name: BreakerState(False, False, 4, 1)}
+    lines = explained(reading(1, 2), live, filed, breakers=both)
+    words = "HAProxy's check fails from this node; breaker opened 1 time"
+    assert any(line.endswith(words) for line in lines)

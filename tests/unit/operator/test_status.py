@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import pytest
+
 from selvage.catalogue import parse_services
-from selvage.haproxy.servers import LiveServer, LiveService
+from selvage.haproxy.servers import BreakerState, LiveServer, LiveService
 from selvage.operator.status import duration, report
 from selvage.reconciler.overrides import Override
 
@@ -64,6 +66,30 @@ def test_who_is_held_out_is_told_below_who_serves():
     lines = report(services, live, held_out=held_out).splitlines()
     assert lines[-1] == "  db1_0000000003           held out     the other one has it"
     assert len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("breaker", "words"),
+    [
+        (None, ""),
+        (BreakerState(False, False, 9, 0), ""),
+        (BreakerState(False, False, 9, 1), "  breaker opened 1 time"),
+        (
+            BreakerState(True, False, 61, 2, "timeout"),
+            "  breaker open for 1 min 1 s, opened 2 times; the last error: an answer was late",
+        ),
+        (
+            BreakerState(True, True, 3, 2),
+            "  breaker open for 3 s, opened 2 times; its check succeeds again",
+        ),
+    ],
+)
+def test_a_breaker_has_its_words(breaker, words):
+    live = {"inventory": LiveService("inventory", None, (replace(SERVER, up=False),))}
+    services = parse_services([{"name": "inventory", "port": 3000}])
+    breakers = {"inventory": {} if breaker is None else {SERVER.name: breaker}}
+    line = report(services, live, breakers=breakers).splitlines()[1]
+    assert line.partition("weight 1")[2] == words
 
 
 def test_durations_have_two_units():

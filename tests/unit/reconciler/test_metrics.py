@@ -8,15 +8,21 @@ import re
 import pytest
 
 from selvage.formats.registrations import Refusal
+from selvage.haproxy.servers import BreakerState
 from selvage.reconciler.metrics import Snapshot, render, write
 from selvage.reconciler.result import ServiceResult
 
-LINE = re.compile(r'# (HELP|TYPE) selvage_\w+ .+|selvage_\w+(\{\w+="(\\.|[^"\\])*"\})? [0-9.]+')
+LINE = re.compile(
+    r'# (HELP|TYPE) selvage_\w+ .+|selvage_\w+(\{(\w+="(\\.|[^"\\])*",?)+\})? [0-9.]+'
+)
 BAD = Refusal("bad", "is bad")
 
 
 def rendered(services=(), counters=None, **fields):
-    values = {"read_at": 12.5, "passed_at": 13, "connected": True, "problems": 0, "overrides": 0}
+    values = {
+        "read_at": 12.5, "passed_at": 13, "connected": True, "problems": 0, "overrides": 0,
+        "breakers": {}, "at": 1_000,
+    }  # fmt: skip
     snapshot = Snapshot(**{**values, **fields}, services=services, counters=counters or {})
     text = render(snapshot)
     assert text.endswith("\n")
@@ -64,6 +70,22 @@ def test_each_service_has_its_samples():
 def test_labels_are_escaped():
     lines = rendered([ServiceResult('a"b\\c\nd')])
     assert r'selvage_service_held{service="a\"b\\c\nd"} 0' in lines
+
+
+def test_breakers_have_their_samples():
+    late = BreakerState(True, False, 4, 3, "timeout")
+    returning = BreakerState(True, True, 5, 1)
+    closed = BreakerState(False, False, 6, 2)
+    breakers = {"orders": {}, "inventory": {"b": late, "a": returning, "c": closed}}
+    assert [line for line in rendered(breakers=breakers) if 'service="' in line] == [
+        'selvage_service_breakers_open{service="inventory"} 2',
+        'selvage_service_breakers_open{service="orders"} 0',
+        'selvage_service_breaker_opened_total{service="inventory"} 6',
+        'selvage_service_breaker_opened_total{service="orders"} 0',
+        'selvage_breaker_open_since_timestamp_seconds{service="inventory",server="a",error=""} 995',
+        "selvage_breaker_open_since_timestamp_seconds"
+        '{service="inventory",server="b",error="timeout"} 996',
+    ]
 
 
 def test_counters_begin_at_zero_and_only_samples_are_taken():

@@ -27,11 +27,11 @@ class Nginx(Program):
         (self.folder / "logs").mkdir()
         self.configure(sites)
 
-    def write(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str | bytes) -> None:
         """A file that a site names as /FOLDER/name."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def configure(self, sites: list[dict[str, Any]]) -> None:
         """Write the files, in place of former ones."""
@@ -47,11 +47,13 @@ class Nginx(Program):
                 "nginx_worker_processes": 2,
                 "__nginx_log_dir": self.folder / "logs",
                 "__nginx_cache_dir": self.folder / "cache",
+                "__nginx_ticket_dir": self.folder,
                 "__nginx_pid": self.folder / "pid",
                 "__nginx_http_port": self.http,
                 "__nginx_https_port": self.https,
                 "__nginx_mime_types": f"{'' if ROOT else BINARY.parents[2]}/etc/nginx/mime.types",
                 "__nginx_http2_on": bool(ROOT),
+                "__nginx_groups": ["X25519MLKEM768"] * bool(ROOT) + ["X25519", "prime256v1"],
                 **self.variables,
             }
         )
