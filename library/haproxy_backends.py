@@ -165,12 +165,16 @@ options:
       breaker:
         description:
           - The circuit breaker, which takes a server out by what real traffic says of it, until its
-            check succeeds again. Off without C(errors), and refused without C(max_connections).
+            check succeeds again. Off without C(observe) and C(error_limit).
         type: dict
         suboptions:
-          errors:
-            description: The number of errors in a row that open it.
+          error_limit:
+            description: The number of errors in a row that open it. By default 10.
             type: int
+          on_error:
+            description: What they do. By default V(mark-down).
+            type: str
+            choices: [mark-down, fastinter, fail-check, sudden-death]
           observe:
             description:
               - What is an error. V(layer4) is a connection that fails; V(layer7) is also an answer
@@ -180,6 +184,7 @@ options:
           queue:
             description:
               - How many requests may wait for a free connection; others get 503. By default 100.
+                It needs C(max_connections).
             type: int
           wait:
             description: For how long each of them waits. By default V(500ms).
@@ -489,8 +494,12 @@ CHECK = {
     "flavour": {"type": "str", "choices": ["mariadb", "mysql"]},
 }
 BREAKER = {
-    "errors": {"type": "int"},
     "observe": {"type": "str", "choices": ["layer4", "layer7"]},
+    "error_limit": {"type": "int"},
+    "on_error": {
+        "type": "str",
+        "choices": ["mark-down", "fastinter", "fail-check", "sudden-death"],
+    },
     "queue": {"type": "int"},
     "wait": {"type": "str"},
     "slow_start": {"type": "str"},

@@ -69,7 +69,7 @@ def definitions(draw):
         {
             "max_connections": st.just(1_000_000),
             "breaker": st.fixed_dictionaries(
-                {"errors": st.integers(1, 10)},
+                {"error_limit": st.integers(1, 10)},
                 optional={
                     "observe": st.sampled_from(observes),
                     "queue": st.integers(1, 1_000_000),

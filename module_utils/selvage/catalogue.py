@@ -35,13 +35,14 @@ class Timeouts:
 class Breaker:
     """When real traffic takes a server out, and how much may wait meanwhile.
 
-    `errors` in a row open it: failed connections, and with `observe` layer7 also answers that are
-    late or 5xx. `queue` requests may wait for a free connection, each for `wait_ms`. For
-    `slow_start_ms` who comes up has a growing share; 0 is off.
+    `error_limit` errors in a row open it: failed connections, and with `observe` layer7 also
+    answers that are late or 5xx. `queue` requests may wait for a free connection, each for
+    `wait_ms`. For `slow_start_ms` who comes up has a growing share; 0 is off.
     """
 
-    errors: int
     observe: str
+    error_limit: int = 10
+    on_error: str = "mark-down"
     queue: int = 100
     wait_ms: int = 500
     slow_start_ms: int = 0
@@ -139,7 +140,7 @@ def _service(entry: Fields) -> Service:
             "balance", ("roundrobin", "leastconn", "first", "random", "source"), "roundrobin"
         ),
         check=parse_check(entry.table("check"), mode),
-        timeouts=_timeouts(entry.table("timeouts"), mode, breaker),
+        timeouts=_timeouts(entry.table("timeouts")),
         breaker=breaker,
         instance_port=_optional_integer(entry, "instance_port", 65_535),
         max_connections=_optional_integer(entry, "max_connections", MAX_CONNECTIONS),
@@ -159,36 +160,33 @@ def _service(entry: Fields) -> Service:
     return service
 
 
-def _timeouts(fields: Fields, mode: str, breaker: Breaker | None) -> Timeouts:
-    def optional(name: str, default_ms: int | None = None) -> int | None:
-        return fields.duration(name, "1ms", "24h") if fields.has(name) else default_ms
+def _timeouts(fields: Fields) -> Timeouts:
+    def optional(name: str) -> int | None:
+        return fields.duration(name, "1ms", "24h") if fields.has(name) else None
 
-    # A breaker is of use where slowness is an error soon. In mode tcp a server may be silent for
-    # as long as its clients are.
-    timeouts = Timeouts(
-        connect_ms=optional("connect", None if breaker is None else 1_000),
-        client_ms=optional("client"),
-        server_ms=optional("server", None if breaker is None or mode == "tcp" else 2_000),
-    )
+    timeouts = Timeouts(optional("connect"), optional("client"), optional("server"))
     fields.done()
     return timeouts
 
 
 def _breaker(fields: Fields, mode: str) -> Breaker | None:
     breaker = Breaker(
-        errors=fields.integer("errors", 1, 1_000, 10),
         observe=fields.choice(
             "observe", ("layer4", "layer7"), "layer7" if mode == "http" else "layer4"
+        ),
+        error_limit=fields.integer("error_limit", 1, 1_000, 10),
+        on_error=fields.choice(
+            "on_error", ("mark-down", "fastinter", "fail-check", "sudden-death"), "mark-down"
         ),
         queue=fields.integer("queue", 1, MAX_CONNECTIONS, 100),
         wait_ms=fields.duration("wait", "10ms", "1m", "500ms"),
         slow_start_ms=fields.duration("slow_start", "0s", "10m", "0s"),
     )
     fields.done()
-    if not fields.has("errors"):
-        for name in ("observe", "queue", "wait", "slow_start"):
+    if not fields.has("observe") and not fields.has("error_limit"):
+        for name in ("on_error", "queue", "wait", "slow_start"):
             if fields.has(name):
-                raise fields.fail(name, "has no effect without errors, which open the breaker")
+                raise fields.fail(name, "has no effect without observe: layer4 or layer7")
         return None
     if breaker.observe == "layer7" and mode != "http":
         raise fields.fail("observe", "layer7 needs mode http")
@@ -197,26 +195,16 @@ def _breaker(fields: Fields, mode: str) -> Breaker | None:
 
 def _fits(entry: Fields, service: Service) -> None:
     """Whether the breaker can do what it is for."""
-    breaker, limit, server_ms = service.breaker, service.max_connections, service.timeouts.server_ms
-    if breaker is None:
+    if service.breaker is None:
         return
     if service.check.role is not None or service.guards.max_servers is not None:
         raise entry.fail(
             "breaker", "is not for a service with one role: its check says who may have traffic"
         )
-    if limit is None:
-        raise entry.fail(
-            "max_connections", "is required with a breaker: how much an instance may have to do"
-        )
-    if breaker.observe == "layer7" and server_ms is not None:
-        # HAProxy clears the count of errors at each success of its check.
-        late = limit * service.check.interval_ms // server_ms
-        if late < breaker.errors:
-            raise entry.fail(
-                "breaker.errors",
-                f"late answers cannot be so many between two checks: {late} at most, with"
-                " max_connections, timeouts.server and check.interval as they are",
-            )
+    fields = entry.table("breaker")
+    for name in ("queue", "wait"):
+        if service.max_connections is None and fields.has(name):
+            raise fields.fail(name, "has no effect without the service's max_connections")
 
 
 def _guards(fields: Fields) -> Guards:

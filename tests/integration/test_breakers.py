@@ -26,10 +26,11 @@ from selvage.operator import explain, facts, status
 ERRORS = 4
 BREAKER = {
     "max_connections": 8,
-    "breaker": {"errors": ERRORS, "queue": 4},
+    "breaker": {"error_limit": ERRORS, "queue": 4},
+    "timeouts": {"connect": "1s", "server": "2s"},
     "check": {"interval": "1s", "timeout": "1m"},
 }
-HASTY = {"timeouts": {"server": "500ms"}}
+HASTY = {"timeouts": {"connect": "1s", "server": "500ms"}}
 
 
 @dataclass
@@ -133,7 +134,8 @@ def untouched(fabric, reconciler, content):
 @pytest.mark.parametrize("three", [HASTY], indirect=True)
 def test_one_slow_instance(fabric, three):
     port, (one, *_), reconciler, content = three
-    callers = Callers(port, 24)
+    # As many as the two others take, so that nobody has to wait.
+    callers = Callers(port, 12)
     with callers.calling():
         wait_for(lambda: len(callers.calls) > 100)
         slow_at = time.monotonic()
@@ -334,7 +336,7 @@ def test_only_what_may_be_repeated_is_repeated(fabric, three):
 
 def test_who_comes_up_starts_slowly_also_if_it_was_added_at_runtime(fabric):
     """HAProxy's own `slowstart`; a server that joins is one that comes up."""
-    service = BREAKER | {"breaker": {"errors": 1, "slow_start": "1m"}}
+    service = BREAKER | {"breaker": {"error_limit": 1, "slow_start": "1m"}}
     port = fabric.service(**service)
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b""}}
@@ -356,7 +358,7 @@ def test_a_breaker_in_mode_tcp(fabric):
     """It counts connections that fail, and turns away who would wait too long."""
     check = {"interval": "1m", "type": "tcp"}
     options = BREAKER | {"mode": "tcp", "check": check}
-    port = fabric.service(**options | {"breaker": {"errors": ERRORS, "wait": "200ms"}})
+    port = fabric.service(**options | {"breaker": {"error_limit": ERRORS, "wait": "200ms"}})
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b"", two.child: b""}}
     passes(fabric.reconciler(), content)

@@ -63,7 +63,8 @@ def test_every_field():
         },
         timeouts={"connect": "1s", "client": "1h", "server": "2h"},
         breaker={
-            "errors": 5, "observe": "layer4", "queue": 9, "wait": "1s", "slow_start": "10s",
+            "observe": "layer4", "error_limit": 5, "on_error": "fastinter", "queue": 9,
+            "wait": "1s", "slow_start": "10s",
         },
         instance_port=3306,
         max_connections=50,
@@ -85,7 +86,7 @@ def test_every_field():
         balance="leastconn",
         check=Check("mysql", "", 1_000, 500, 1, 2, "check"),
         timeouts=Timeouts(1_000, 3_600_000, 7_200_000),
-        breaker=Breaker(5, "layer4", 9, 1_000, 10_000),
+        breaker=Breaker("layer4", 5, "fastinter", 9, 1_000, 10_000),
         instance_port=3306,
         max_connections=50,
         drain_ms=0,
@@ -104,16 +105,12 @@ def test_the_check_follows_the_mode():
     assert parse(mode="tcp", check={"type": "http"}).check.path == "/health"
 
 
-def test_a_breaker_has_defaults_and_makes_timeouts_short():
-    service = parse(breaker={"errors": 3}, max_connections=10)
-    assert service.breaker == Breaker(3, "layer7", 100, 500, 0)
-    assert service.timeouts == Timeouts(1_000, None, 2_000)
-    service = parse(mode="tcp", breaker={"errors": 3}, max_connections=10)
-    assert service.breaker == Breaker(3, "layer4", 100, 500, 0)
-    assert service.timeouts == Timeouts(1_000, None, None)
-    timeouts = {"connect": "3s", "server": "6s"}
-    service = parse(breaker={"errors": 3}, max_connections=10, timeouts=timeouts)
-    assert service.timeouts == Timeouts(3_000, None, 6_000)
+def test_a_breaker_has_defaults():
+    assert parse(breaker={"observe": "layer4"}).breaker == Breaker("layer4", 10, "mark-down")
+    assert parse(breaker={"error_limit": 3}).breaker == Breaker("layer7", 3)
+    service = parse(mode="tcp", breaker={"error_limit": 3}, max_connections=10)
+    assert service.breaker == Breaker("layer4", 3, "mark-down", 100, 500, 0)
+    assert service.timeouts == Timeouts()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +134,7 @@ def test_nulls_within_count_as_absent():
     nulls = parse(
         check={"path": None, "user": None},
         timeouts={"connect": None},
-        breaker={"errors": None, "observe": None, "queue": None},
+        breaker={"error_limit": None, "observe": None, "queue": None},
     )
     assert nulls == parse()
 
@@ -262,45 +259,49 @@ def test_checks_that_ask_for_a_role():
         ({"check": {"rise": 0}}, "check.rise: expected a whole number"),
         ({"check": {"inter": "1s"}}, "check.inter: is not a known field"),
         (
-            {"mode": "tcp", "breaker": {"errors": 1, "observe": "layer7"}},
+            {"mode": "tcp", "breaker": {"error_limit": 1, "observe": "layer7"}},
             "breaker.observe: layer7 needs mode http",
         ),
-        ({"breaker": {"queue": 5}}, "breaker.queue: has no effect without errors"),
-        ({"breaker": {"observe": "layer4"}}, "breaker.observe: has no effect without errors"),
-        ({"breaker": {"wait": "1s"}}, "breaker.wait: has no effect without errors"),
-        ({"breaker": {"slow_start": "1s"}}, "breaker.slow_start: has no effect without errors"),
+        ({"breaker": {"queue": 5}}, "breaker.queue: has no effect without observe"),
+        ({"breaker": {"wait": "1s"}}, "breaker.wait: has no effect without observe"),
+        ({"breaker": {"slow_start": "1s"}}, "breaker.slow_start: has no effect without observe"),
         ({"breaker": {"observe": "layer5"}}, "breaker.observe: expected one of layer4, layer7"),
-        ({"breaker": {"error": 5}}, "breaker.error: is not a known field; did you mean errors?"),
-        ({"breaker": {"errors": 0}}, "breaker.errors: expected a whole number from 1 to 1000"),
-        ({"breaker": {"errors": 1, "queue": 0}}, "breaker.queue: expected a whole number from 1"),
-        ({"breaker": {"errors": 1, "wait": "1ms"}}, "breaker.wait: expected a duration from 10ms"),
-        ({"breaker": {"errors": 1, "slow_start": "1h"}}, "breaker.slow_start: expected a duration"),
-        ({"breaker": {"errors": 1}}, "max_connections: is required with a breaker"),
         (
-            {"breaker": {"errors": 1}, "max_connections": 1, "guards": {"max_servers": 1}},
+            {"breaker": {"errors": 5}},
+            "breaker.errors: is not a known field; did you mean on_error?",
+        ),
+        (
+            {"breaker": {"error_limit": 0}},
+            "breaker.error_limit: expected a whole number from 1 to 1000",
+        ),
+        (
+            {"breaker": {"error_limit": 1, "queue": 0}},
+            "breaker.queue: expected a whole number from 1",
+        ),
+        (
+            {"breaker": {"error_limit": 1, "wait": "1ms"}},
+            "breaker.wait: expected a duration from 10ms",
+        ),
+        (
+            {"breaker": {"error_limit": 1, "slow_start": "1h"}},
+            "breaker.slow_start: expected a duration",
+        ),
+        (
+            {"breaker": {"error_limit": 1, "queue": 5}},
+            "breaker.queue: has no effect without the service's max_connections",
+        ),
+        (
+            {"breaker": {"error_limit": 1}, "max_connections": 1, "guards": {"max_servers": 1}},
             "breaker: is not for a service with one role",
         ),
         (
             {
                 "mode": "tcp",
-                "breaker": {"errors": 1},
+                "breaker": {"error_limit": 1},
                 "max_connections": 1,
                 "check": {"type": "redis", "role": "replica"},
             },
             "breaker: is not for a service with one role",
-        ),
-        (
-            {"breaker": {"errors": 11}, "max_connections": 10},
-            "breaker.errors: late answers cannot be so many between two checks: 10 at most",
-        ),
-        (
-            {
-                "breaker": {"errors": 3},
-                "max_connections": 10,
-                "check": {"interval": "200ms"},
-                "timeouts": {"server": "1s"},
-            },
-            "breaker.errors: late answers cannot be so many between two checks: 2 at most",
         ),
         ({"timeouts": {"queue": "1s"}}, "timeouts.queue: is not a known field"),
         ({"timeouts": {"client": "0s"}}, "timeouts.client: expected a duration"),

@@ -172,7 +172,8 @@ def _server_options(service: Service) -> str:
     options = f"check inter {check.interval_ms}ms rise {check.rise} fall {check.fall}"
     options += _tls(check)
     if breaker is not None:
-        options += f" observe {breaker.observe} error-limit {breaker.errors} on-error mark-down"
+        options += f" observe {breaker.observe} error-limit {breaker.error_limit}"
+        options += f" on-error {breaker.on_error}"
         if breaker.slow_start_ms:
             options += f" slowstart {breaker.slow_start_ms}ms"
     if service.mode == "tcp" and breaker is None:

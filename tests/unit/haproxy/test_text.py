@@ -20,7 +20,7 @@ MYSQL = Service(
     balance="source",
     check=Check("mysql", "", 1_000, 500, 1, 2, "check"),
     timeouts=Timeouts(1_000, 3_600_000, 7_200_000),
-    breaker=Breaker(5, "layer4", 9, 300, 7_000),
+    breaker=Breaker("layer4", 5, "mark-down", 9, 300, 7_000),
 )
 ONE = Server("inventory_10.0.0.1_80", "10.0.0.1", 80)
 TWO = Server("inventory_2001:db8::1_80", "2001:db8::1", 80, 0, True, 7)
@@ -113,7 +113,7 @@ def test_the_check_options(check, line):
 
 
 def test_a_breaker_repeats_only_what_may_be_repeated():
-    service = replace(INVENTORY, breaker=Breaker(5, "layer7"))
+    service = replace(INVENTORY, breaker=Breaker("layer7", 5))
     lines = render([service], {"inventory": [ONE]}).splitlines()
     rules = [line.strip() for line in lines if "retr" in line or "queue" in line]
     assert rules == [
@@ -218,8 +218,8 @@ def test_a_registered_weight_of_zero_is_zero():
         {"timeouts": Timeouts(connect_ms=1)},
         {"timeouts": Timeouts(client_ms=1)},
         {"timeouts": Timeouts(server_ms=1)},
-        {"breaker": Breaker(5, "layer4")},
-        {"breaker": Breaker(5, "layer4", queue=1)},
+        {"breaker": Breaker("layer4", 5)},
+        {"breaker": Breaker("layer4", 5, queue=1)},
     ],
 )
 def test_what_needs_a_reload_changes_the_fingerprint(change):
