@@ -94,10 +94,10 @@ ELSEWHERE := mariadb mysql_* names_faults registrar registry request_limits
 integration-%: $(VENV_READY) build/.packages build/root-%
 	SELVAGE_TEST_ROOT=$(CURDIR)/build/root-$* $(BIN)/pytest tests/integration $(ELSEWHERE:%=--ignore-glob='*/test_%.py')
 
-SID_TESTS := clone switchover failover roles rotation
+SID_TESTS := versions clone switchover failover roles rotation
 # No release has it, so it is no part of `make test`.
-mysql-sid: $(VENV_READY) build/.packages build/mysql-sid ## MySQL itself, of Debian sid: seeding, switchover, failover, checks (minutes)
-	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid $(BIN)/pytest $(addprefix tests/integration/,$(SID_TESTS:%=test_mysql_%.py))
+mysql-sid: $(VENV_READY) build/.packages build/mysql-sid build/mariadb-trixie ## MySQL itself, of Debian sid: seeding, switchover, failover, checks (minutes)
+	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid SELVAGE_TEST_MARIADB=$(CURDIR)/build/mariadb-trixie $(BIN)/pytest $(addprefix tests/integration/,$(SID_TESTS:%=test_mysql_%.py))
 
 molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, other people's, a node's ways in (minutes)
 
@@ -151,10 +151,11 @@ build/root-%: | build/.packages
 	@$(SUDO) mv --no-target-directory $@.part $@
 
 # sid's lists are valid for days. Where this machine's apt takes older ones, so does this.
-build/mysql-sid: | build/.packages
-	@echo "Fetching the MySQL of Debian's sid (a minute, once)"
+build/mysql-sid build/mariadb-trixie: build/%: | build/.packages
+	@echo "Fetching $(word 1,$(subst -, ,$*)) of Debian's $(word 2,$(subst -, ,$*)) (a minute, once)"
 	@$(SUDO) rm -rf $@.part
-	@$(SUDO) mmdebstrap --quiet --variant=extract --include=mysql-server-core,mysql-client-core \
+	@$(SUDO) mmdebstrap --quiet --variant=extract \
+	  --include=$(word 1,$(subst -, ,$*))-server-core,$(word 1,$(subst -, ,$*))-client-core \
 	  --aptopt="$$(apt-config dump --format '%f "%v";%n' Acquire::Check-Valid-Until)" \
-  sid $@.part $(LAB_MIRROR)
+	  $(word 2,$(subst -, ,$*)) $@.part $(LAB_MIRROR)
 	@$(SUDO) mv --no-target-directory $@.part $@

@@ -145,8 +145,13 @@ def ask(socket: str, user: str, timeout: int) -> dict[str, Any]:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
-        names = ", ".join(f"'{name}'" for name in VARIABLES)
+        # Before what is committed: what is in neither is in nobody's.
         variables = {
+            row["Variable_name"]: row["Value"]
+            for row in rows("SHOW GLOBAL VARIABLES LIKE 'gtid_owned'")
+        }
+        names = ", ".join(f"'{name}'" for name in VARIABLES)
+        variables |= {
             row["Variable_name"]: row["Value"]
             for row in rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
         }

@@ -136,7 +136,8 @@ class Cluster:
             with self.session(name) as own:
                 names = ("version", "server_id", "read_only", own.flavour.semi_sync)
                 names += own.flavour.positions
-                found = own.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", names)
+                found = own.rows("SHOW GLOBAL VARIABLES LIKE 'gtid_owned'")
+                found += own.rows("SHOW GLOBAL VARIABLES WHERE Variable_name IN %s", names)
                 answer = {
                     "variables": {row["Variable_name"]: row["Value"] for row in found},
                     "replication": own.rows(own.flavour.status),

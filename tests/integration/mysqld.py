@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mariadb import SqlServer, made_by
+from mariadb import MariaDB, SqlServer, made_by
 
 ROOT = os.environ.get("SELVAGE_TEST_MYSQL", "")
-LIBRARIES = f"{ROOT}/usr/lib/x86_64-linux-gnu"
-MYSQLD = (
-    *(f"{ROOT}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", LIBRARIES),
-    f"{ROOT}/usr/sbin/mysqld",
-)
+# A newer release's MariaDB than this machine's.
+NEWER = os.environ.get("SELVAGE_TEST_MARIADB", "")
+
+
+def inside(root: str, program: str) -> tuple[str, ...]:
+    """The program from there, with the libraries from there."""
+    loader = f"{root}/usr/lib64/ld-linux-x86-64.so.2"
+    return loader, "--library-path", f"{root}/usr/lib/x86_64-linux-gnu", f"{root}/{program}"
+
+
+MYSQLD = inside(ROOT, "usr/sbin/mysqld")
 SETTINGS = f"""
 [mysqld]
 log_bin = binlog
@@ -45,10 +51,9 @@ def commands(folder: Path) -> dict[str, str]:
     """An environment in which these programs are called as on a node."""
     places = ("plugin_dir=usr/lib/mysql/plugin", "lc_messages_dir=usr/share/mysql")
     options = " ".join(f"--{place.replace('=', f'={ROOT}/')}" for place in places)
-    for name, more in (("sbin/mysqld", f"--user=root {options}"), ("bin/mysql", "")):
+    for name, more in (("usr/sbin/mysqld", f"--user=root {options}"), ("usr/bin/mysql", "")):
         command = folder / Path(name).name
-        loader = " ".join(MYSQLD[:-1])
-        command.write_text(f'#!/bin/sh\nexec {loader} {ROOT}/usr/{name} "$@" {more}\n')
+        command.write_text(f'#!/bin/sh\nexec {" ".join(inside(ROOT, name))} "$@" {more}\n')
         command.chmod(0o755)
     return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
 
@@ -81,3 +86,14 @@ class MySQL(SqlServer):
         super().copy(data)
         # By this two servers with the same data are two.
         (self.data / "auto.cnf").unlink(missing_ok=True)
+
+
+class NewerMariaDB(MariaDB):
+    """Its data are made by this machine's, as before an upgrade."""
+
+    program = inside(NEWER, "usr/sbin/mariadbd")
+
+    def start(self, *options: str) -> None:
+        places = {"lc-messages-dir": "mariadb", "character-sets-dir": "mariadb/charsets"}
+        more = [f"--{name}={NEWER}/usr/share/{place}" for name, place in places.items()]
+        super().start(*more, *options)

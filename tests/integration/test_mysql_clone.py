@@ -138,6 +138,9 @@ def test_a_primary_of_another_ca_seeds_nobody(primary, joining, tls, tmp_path):
     _, complaint = refused.communicate(timeout=300)
     assert refused.returncode != 0
     assert b"certificate verify failed" in complaint, complaint
+    assert SECRET.encode() not in complaint
+    for path in joining.data.rglob("*"):
+        assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
     assert look(joining).seeding
 
 

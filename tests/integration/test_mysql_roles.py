@@ -7,10 +7,8 @@ import signal
 import pytest
 from mysql_members import load_pymysql
 from mysqld import MySQL
-from roles import ROLES
 from test_roles_mysql import Database
 
-from programs import wait_for
 from selvage.mysql import acting, flavours, session
 from selvage.mysql.session import Source
 
@@ -50,30 +48,15 @@ def database(fabric, tmp_path):
     servers.close()
 
 
-def test_traffic_follows_the_role_of_a_database(fabric, database):
+def test_traffic_follows_the_role_of_a_database(database):
     one, two = database.one, database.two
-    database.start()
-    wait_for(lambda: database.registrars(two, "replica").healthy)
-    assert fabric.reconcile().problems == ()
-    database.settles({one.address}, {two.address})
-    wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
-    for ask, details in (
-        (database.probed, ("it is writable", "it is read-only")),
-        (database.registrars, ("it is a primary", "it is a replica")),
-    ):
-        found = {(server, role): ask(server, role) for server in (one, two) for role in ROLES}
-        healthy = {key for key, result in found.items() if result.healthy}
-        assert healthy == {(one, "primary"), (two, "replica")}
-        assert (found[one, "replica"].detail, found[two, "primary"].detail) == details
-    # The socket proves who asks, to root's account.
-    assert database.registrars(one, "primary", user="root").healthy
+    database.begin()
 
     # The roles change, the old primary first.
     one.sql("SET GLOBAL super_read_only = 1")
     two.sql("STOP REPLICA; RESET REPLICA ALL; SET GLOBAL read_only = 0")
     database.follow(one, two)
-    database.settles({two.address}, {one.address})
-    wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
+    database.traffic(two, one)
 
     # What HAProxy cannot see: a replica that is late, or stopped by what it cannot apply.
     database.late(one, "a replica, lag 0 s")

@@ -70,6 +70,29 @@ class Database(TwoRoles):
             for server in (self.one, self.two):
                 self.fabric.register(f"{server.address}:{server.port}", service=role)
 
+    def begin(self):
+        """Traffic comes to the first one's role and the second one's, and all checks agree."""
+        one, two = self.one, self.two
+        self.start()
+        wait_for(lambda: self.registrars(two, "replica").healthy)
+        assert self.fabric.reconcile().problems == ()
+        self.traffic(one, two)
+        for ask, details in (
+            (self.probed, ("it is writable", "it is read-only")),
+            (self.registrars, ("it is a primary", "it is a replica")),
+        ):
+            found = {(server, role): ask(server, role) for server in (one, two) for role in ROLES}
+            healthy = {key for key, result in found.items() if result.healthy}
+            assert healthy == {(one, "primary"), (two, "replica")}
+            assert (found[one, "replica"].detail, found[two, "primary"].detail) == details
+        # The socket proves who asks, to root's account.
+        assert self.registrars(one, "primary", user="root").healthy
+
+    def traffic(self, primary, replica):
+        """Wait until clients of each role come to whoever has it."""
+        self.settles({primary.address}, {replica.address})
+        wait_for(lambda: [self.answers(role) for role in ROLES] == ["writable", "read-only"])
+
     def follow(self, replica, primary, more=""):
         replica.sql("STOP SLAVE;" + FOLLOW.format(primary=primary, more=more))
 
@@ -114,23 +137,9 @@ def database(fabric, tmp_path):
     servers.close()
 
 
-def test_traffic_follows_the_role_of_a_database(fabric, database):
+def test_traffic_follows_the_role_of_a_database(database):
     one, two = database.one, database.two
-    database.start()
-    wait_for(lambda: database.registrars(two, "replica").healthy)
-    assert fabric.reconcile().problems == ()
-    database.settles({one.address}, {two.address})
-    wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
-    for ask, details in (
-        (database.probed, ("it is writable", "it is read-only")),
-        (database.registrars, ("it is a primary", "it is a replica")),
-    ):
-        found = {(server, role): ask(server, role) for server in (one, two) for role in ROLES}
-        healthy = {key for key, result in found.items() if result.healthy}
-        assert healthy == {(one, "primary"), (two, "replica")}
-        assert (found[one, "replica"].detail, found[two, "primary"].detail) == details
-    # The socket proves who asks, to root's account.
-    assert database.registrars(one, "primary", user="root").healthy
+    database.begin()
     # Each check came in and went as a client does.
     (counted,) = one.sql("SHOW GLOBAL STATUS LIKE 'Aborted_c%'")[:1]
     assert counted == ["Aborted_clients", "0"]
@@ -139,8 +148,7 @@ def test_traffic_follows_the_role_of_a_database(fabric, database):
     one.sql("SET GLOBAL read_only = 1")
     two.sql("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")
     database.follow(one, two)
-    database.settles({two.address}, {one.address})
-    wait_for(lambda: [database.answers(role) for role in ROLES] == ["writable", "read-only"])
+    database.traffic(two, one)
 
     # What HAProxy cannot see: a replica with transactions of its own, and then one more of its
     # source's, by its strict GTIDs.

@@ -17,6 +17,8 @@ SYSTEM_DATABASES: Final = frozenset(
     {"information_schema", "mysql", "performance_schema", "sys", "test", "selvage"}
 )
 _VERSION: Final = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})\.[0-9]{1,3}")
+# Who owns a GTID that is not committed yet.
+_THREAD: Final = re.compile(r"#[0-9]+")
 # What MariaDB and MySQL until 8.0 call otherwise than MySQL since.
 _RENAMED: Final = {
     "Master_Host": "Source_Host",
@@ -132,6 +134,9 @@ def _parse(name: str, address: str, port: int, said: Mapping[str, Any]) -> Serve
     if match is None:
         raise Invalid(f"version {variables['version']!r:.80}")
     flavour = flavours.of(variables["version"])
+    history = flavour.history(*(variables[name] for name in flavour.positions))
+    # What MySQL's primary is about to commit: a replica that acknowledged it may have it before.
+    begun = flavour.history(_THREAD.sub("", variables.get("gtid_owned", "")))
     rows = said["replication"]
     if len(rows) > 1:
         raise Invalid(f"it replicates from {len(rows)} sources, and a member has one")
@@ -146,7 +151,7 @@ def _parse(name: str, address: str, port: int, said: Mapping[str, Any]) -> Serve
         waits=_is_on(variables.get(flavour.semi_sync, "OFF")),
         cluster=said["cluster"],
         databases=tuple(sorted(each for each in said["databases"] if each not in SYSTEM_DATABASES)),
-        history=flavour.history(*(variables[name] for name in flavour.positions)),
+        history=history if rows else together(history, begun),
         replication=replication(rows[0], flavour) if rows else None,
     )
 

@@ -108,3 +108,11 @@ def test_a_directory_tells_whose_data_it_has():
     assert flavours.of_files(["ibdata1", "mysql", "aria_log_control"]) == "mariadb"
     assert flavours.of_files(["ibdata1", "mysql", "mysql.ibd"]) == "mysql"
     assert flavours.of_files(["lost+found"]) is None
+
+
+def test_what_a_primary_of_mysql_is_about_to_commit_is_its_own():
+    """A replica that has acknowledged it may have applied it before."""
+    variables = {"version": "9.7.4", "server_id": 2, "read_only": 0, "gtid_executed": f"{A}:1-5"}
+    owned = variables | {"gtid_owned": f"{A}:6#38:7#41"}
+    assert parse(replication=[], variables=owned).history == gtid.mysql(f"{A}:1-7")
+    assert parse(replication=[], variables=variables).history == gtid.mysql(f"{A}:1-5")
