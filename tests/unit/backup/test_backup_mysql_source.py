@@ -8,7 +8,7 @@ import pytest
 from selvage.backup import mysql_source
 from selvage.backup.dump import FailedError
 from selvage.backup.settings import MySQL
-from selvage.mysql import gtid, session
+from selvage.mysql import flavours, gtid, session
 from selvage.mysql.session import SqlError
 
 MEMBER = MySQL(Path("/socket"), Path("/options"), Path("/programs"))
@@ -21,6 +21,8 @@ REPLICATES = {
 
 class Server:
     """Answers as a server with these logs does, each with what was there before it."""
+
+    flavour = flavours.MARIADB
 
     def __init__(self, replication=None, read_only=0, logs=()):
         self.replication, self.read_only, self.logs = replication, read_only, dict(logs)
