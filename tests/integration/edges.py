@@ -117,14 +117,23 @@ class Edge:
         self.space("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
         self.space("ip", "link", "set", "eth0", "up")
         if ROOT:
-            for kind in ("proc", "dev"):
-                self.space("mount", "--rbind", f"/{kind}", f"{ROOT}/{kind}")
-            self.space("mount", "--bind", folder.parents[0], f"{ROOT}/mnt")
+            self.inside.mkdir(parents=True, exist_ok=True)
+            # What is only extracted knows no user.
+            for name in ("passwd", "group"):
+                Path(f"{ROOT}/etc/{name}").touch()
+            for name in ("proc", "dev", "etc/passwd", "etc/group"):
+                self.space("mount", "--rbind", f"/{name}", f"{ROOT}/{name}")
+            self.space("mount", "--bind", folder, self.inside)
         self.keepalived: subprocess.Popen[str] | None = None
         self.server: subprocess.Popen[str] | None = None
         monitor = ["ip", "-oneline", "monitor", "address"]
         self.moves = Lines(self.space.start(*monitor, stdout=subprocess.PIPE))
         self.log = folder / f"{self.name}.log"
+
+    @property
+    def inside(self) -> Path:
+        """Where the folder is in the root of another release: under the same name."""
+        return Path(f"{ROOT}{self.folder}")
 
     def start(self) -> None:
         self.serve()
@@ -132,14 +141,13 @@ class Edge:
         self.run()
 
     def run(self) -> None:
-        inside = Path("/mnt") / self.folder.name if ROOT else self.folder
         with self.log.open("a") as log:
             self.keepalived = self.space.start(
                 *(["chroot", ROOT] if ROOT else []),
                 *("/usr/sbin/keepalived", "--dont-fork", "--log-console", "--log-detail", "--vrrp"),
-                f"--use-file={inside / self.name}.conf",
-                f"--pid={inside / self.name}.pid",
-                f"--vrrp_pid={inside / self.name}-vrrp.pid",
+                f"--use-file={self.folder / self.name}.conf",
+                f"--pid={self.folder / self.name}.pid",
+                f"--vrrp_pid={self.folder / self.name}-vrrp.pid",
                 stdout=log,
                 stderr=log,
             )
@@ -250,6 +258,8 @@ class Edges:
             edge.close()
         self.world.process.kill()
         self.world.process.wait(60)
+        if ROOT:
+            self.both[0].inside.rmdir()
 
 
 def rendered(number: int, **settings: Any) -> str:
