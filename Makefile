@@ -25,10 +25,10 @@ MITOGEN := ANSIBLE_STRATEGY=lab_linear ANSIBLE_STRATEGY_PLUGINS=$(CURDIR)/molecu
   ANSIBLE_SSH_ARGS="-o ControlMaster=no -o ControlPath=none -o ConnectTimeout=20"
 PLAYBOOK := $(MITOGEN) $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 
-SCENARIOS := default data others accounts
+SCENARIOS := default data edge others accounts
 # What takes longest begins first. Most of them wait for programs or a lab of their own: so they run
 # side by side.
-SIDE_BY_SIDE := molecule-default molecule-data integration integration-trixie molecule-others unit molecule-accounts lint
+SIDE_BY_SIDE := molecule-default molecule-data molecule-edge integration integration-trixie molecule-others unit molecule-accounts lint
 
 .PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration mysql-sid molecule bench soak variables clean
 
@@ -99,7 +99,7 @@ SID_TESTS := versions clone switchover failover roles rotation
 mysql-sid: $(VENV_READY) build/.packages build/mysql-sid build/mariadb-trixie ## MySQL itself, of Debian sid: seeding, switchover, failover, checks (minutes)
 	SELVAGE_TEST_MYSQL=$(CURDIR)/build/mysql-sid SELVAGE_TEST_MARIADB=$(CURDIR)/build/mariadb-trixie $(BIN)/pytest $(addprefix tests/integration/,$(SID_TESTS:%=test_mysql_%.py))
 
-molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, other people's, a node's ways in (minutes)
+molecule: $(SCENARIOS:%=molecule-%) ## the fabric on lab hosts: ours, the data tiers, the edge, other people's, a node's ways in (minutes)
 
 molecule-%: $(VENV_READY)
 	PATH="$(BIN):$$PATH" $(BIN)/molecule test --scenario-name $*
