@@ -248,6 +248,7 @@ def test_a_dead_instance_fails_nobody(fabric):
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b"", two.child: b""}}
     passes(fabric.reconciler(), content)
+    wait_for(lambda: closed(fabric, 2))
     address = one.port
     one.close()
     begun = time.monotonic()
@@ -288,6 +289,7 @@ def test_an_instance_that_accepts_and_never_answers(fabric):
     with hole() as never:
         content = {"inventory": {one.child: b"", f"127.0.0.1:{never}": b""}}
         passes(fabric.reconciler(), content)
+        wait_for(lambda: closed(fabric, 2))
         name = f"inventory_127.0.0.1_{never}"
         answers = []
         begun = time.monotonic()
@@ -362,6 +364,7 @@ def test_a_breaker_in_mode_tcp(fabric):
     one, two = fabric.instance("one"), fabric.instance("two")
     content = {"inventory": {one.child: b"", two.child: b""}}
     passes(fabric.reconciler(), content)
+    wait_for(lambda: closed(fabric, 2))
     one.close()
     answers = []
     wait_for(lambda: answers.append(get(port)) or opened(fabric, one).opened)
