@@ -28,7 +28,7 @@ PLAYBOOK := $(MITOGEN) $(BIN)/ansible-playbook $(ASK) -i inventories/lab
 SCENARIOS := default data edge others accounts
 # What takes longest begins first. Most of them wait for programs or a lab of their own: so they run
 # side by side.
-SIDE_BY_SIDE := molecule-default molecule-data molecule-edge integration integration-trixie molecule-others unit molecule-accounts lint
+SIDE_BY_SIDE := molecule-default molecule-data integration integration-trixie molecule-others unit molecule-accounts lint
 
 .PHONY: help venv lab lab-check lab-hosts lab-down lab-status ssh test lint unit integration mysql-sid molecule bench soak variables clean
 
