@@ -28,9 +28,10 @@ BREAKER = {
     "max_connections": 8,
     "breaker": {"error_limit": ERRORS, "queue": 4},
     "timeouts": {"connect": "1s", "server": "2s"},
-    "check": {"interval": "1s", "timeout": "1m"},
+    # Seen on 2.6: a check that is under way when a breaker opens may hang until its time is over.
+    "check": {"interval": "1s", "timeout": "5s"},
 }
-HASTY = {"timeouts": {"connect": "1s", "server": "500ms"}}
+HASTY = {"timeouts": {"connect": "1s", "server": "1s"}}
 
 
 @dataclass
@@ -185,6 +186,7 @@ def test_all_slow_fail_fast_and_come_back(fabric, three):
     with callers.calling():
         wait_for(lambda: len(callers.calls) > 100)
         slow_at = time.monotonic()
+        before_ms = p99_ms(callers.calls)
         for instance in instances:
             instance.release.clear()
         wait_for(lambda: all(one.open for one in breakers(fabric).values()))
@@ -196,16 +198,19 @@ def test_all_slow_fail_fast_and_come_back(fabric, three):
         fast_at = time.monotonic()
         for instance in instances:
             instance.release.set()
+    during = callers.since(slow_at, fast_at)
+    # So few that this process, which is also the instances, answers them on a busy machine, too.
+    callers = Callers(port, 3)
+    with callers.calling():
         wait_for(lambda: closed(fabric, 3))
         closed_at = time.monotonic()
         calls = len(callers.calls)
-        wait_for(lambda: len(callers.calls) > calls + 100)
-    during = callers.since(slow_at, fast_at)
+        wait_for(lambda: len(callers.calls) > calls + 40)
     longest = max(took for _, took, _ in during)
     answers = Counter(answer for *_, answer in during)
     held = rows(fabric)
     print(
-        f"all of three are slow: p99 {p99_ms(callers.since(0, slow_at))} ms before,"
+        f"all of three are slow: p99 {before_ms} ms before,"
         f" {p99_ms(during)} ms during (longest {longest:.2f} s),"
         f" {p99_ms(callers.since(closed_at))} ms after; open after {open_at - slow_at:.2f} s,"
         f" closed {closed_at - fast_at:.2f} s after they were fast again;"
