@@ -44,13 +44,16 @@ def cut_off(edge: Edge) -> Iterator[None]:
 @contextmanager
 def killed(edge: Edge) -> Iterator[None]:
     """keepalived, all of it at once, so that nobody clears away what it left."""
-    vrrp = int((edge.folder / f"{edge.name}-vrrp.pid").read_text())
+    file = edge.folder / f"{edge.name}-vrrp.pid"
+    vrrp = int(file.read_text())
     edge.keepalived.send_signal(signal.SIGSTOP)
     os.kill(vrrp, signal.SIGKILL)
     edge.keepalived.kill()
     edge.keepalived.wait(60)
     yield
-    # As its unit does.
+    # As its unit does, which waits until nothing is left. Here a zombie may be, and keepalived
+    # would take it for one that runs.
+    file.unlink()
     edge.run()
 
 
