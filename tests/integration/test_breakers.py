@@ -28,7 +28,7 @@ BREAKER = {
     "max_connections": 8,
     "breaker": {"error_limit": ERRORS, "queue": 4},
     "timeouts": {"connect": "1s", "server": "2s"},
-    # Seen on 2.6 and 3.0: a check that is under way when a breaker opens may hang until its time is over.
+    # A check that is under way when a breaker opens may hang until its time is over (2.6, 3.0).
     "check": {"interval": "1s", "timeout": "5s"},
 }
 HASTY = {"timeouts": {"connect": "1s", "server": "1s"}}
